@@ -1,0 +1,39 @@
+"Packaging for `mcnet`: every value comes from settings.ini, which nbdev reads too."
+import shlex
+from configparser import ConfigParser
+from pathlib import Path
+
+import setuptools
+
+config = ConfigParser(delimiters=["="])
+config.read("settings.ini", encoding="utf-8")
+settings = config["DEFAULT"]
+
+setuptools.setup(
+    name=settings["lib_name"],
+    version=settings["version"],
+    description=settings["description"],
+    author=settings["author"],
+    license="Apache-2.0",
+    url=settings["git_url"],
+    keywords=settings["keywords"].split(),
+    packages=setuptools.find_packages(include=["mcnet", "mcnet.*"]),
+    package_data={"mcnet": ["assets/*"]},
+    install_requires=shlex.split(settings["requirements"]),
+    extras_require={"dev": shlex.split(settings["dev_requirements"])},
+    python_requires=">=" + settings["min_python"],
+    zip_safe=False,
+    classifiers=[
+        "Programming Language :: Python :: 3",
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Education",
+        "Intended Audience :: Science/Research",
+        "Topic :: Scientific/Engineering :: Image Processing",
+    ],
+    long_description=Path("README.md").read_text(encoding="utf-8") if Path("README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    entry_points={
+        "console_scripts": [line for line in settings["console_scripts"].split("\n") if line.strip()],
+        "nbdev": [f"{settings['lib_name']}={settings['lib_path']}._modidx:d"],
+    },
+)
