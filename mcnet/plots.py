@@ -55,8 +55,9 @@ def show_image(
     title: str | None = None,
 ):  # the axes
     "Draw one picture without axes."
+    picture = to_numpy_image(image)
     ax = ax or plt.gca()
-    ax.imshow(to_numpy_image(image))
+    ax.imshow(picture)
     ax.set_axis_off()
     if title is not None:
         ax.set_title(title)
