@@ -8,6 +8,7 @@ import setuptools
 config = ConfigParser(delimiters=["="])
 config.read("settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
+EXTRA = "_requirements"  # face_requirements is the extra `face`, and so on
 
 setuptools.setup(
     name=settings["lib_name"],
@@ -20,7 +21,7 @@ setuptools.setup(
     packages=setuptools.find_packages(include=["mcnet", "mcnet.*"]),
     package_data={"mcnet": ["assets/*"]},
     install_requires=shlex.split(settings["requirements"]),
-    extras_require={"dev": shlex.split(settings["dev_requirements"])},
+    extras_require={key.removesuffix(EXTRA): shlex.split(settings[key]) for key in settings if key.endswith(EXTRA)},
     python_requires=">=" + settings["min_python"],
     zip_safe=False,
     classifiers=[
@@ -30,7 +31,7 @@ setuptools.setup(
         "Intended Audience :: Science/Research",
         "Topic :: Scientific/Engineering :: Image Processing",
     ],
-    long_description=Path("README.md").read_text(encoding="utf-8") if Path("README.md").exists() else "",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     entry_points={
         "console_scripts": [line for line in settings["console_scripts"].split("\n") if line.strip()],
