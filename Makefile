@@ -59,5 +59,5 @@ constraints: $(VENV)/.installed-docs  ## pin what is installed in .venv
 	@$(BIN)/python .ci/constraints.py
 
 clean:  ## remove what can be made again (not .venv)
-	rm -rf _proc _site docs/_src build dist .pytest_cache .ruff_cache demo.mp4 demo.png
+	rm -rf _proc _site build dist .pytest_cache .ruff_cache demo.mp4 demo.png
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
