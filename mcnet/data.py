@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from .core import Pair, UserError, atomic_path
-from .video import fit_square, read_frames, read_image, to_bytes
+from .video import Notice, fit_square, read_frames, read_image, to_bytes
 
 # %% auto #0
 __all__ = ['VIDEO_SUFFIXES', 'PICTURE_SUFFIXES', 'ClipFile', 'find_clips', 'load_clip', 'motion_signature', 'sample_pairs',
@@ -171,7 +171,8 @@ class ClipPairs:
         split: str = "train",  # train, test or all; of a folder
         cache: str | Path | None = None,  # folder for decoded clips
     ):
-        files = [Path(c) for c in clips] if isinstance(clips, (list, tuple)) else [c.path for c in find_clips(clips, split)]
+        listed = isinstance(clips, list | tuple)
+        files = [Path(clip) for clip in clips] if listed else [clip.path for clip in find_clips(clips, split)]
         self.batch_size, self.seed, self.start, self.flip, self.jitter = batch_size, seed, start, flip, jitter
         self.files, self.frames, self.skipped = _load_all(files, size, cache)
         generator = torch.Generator().manual_seed(seed)
@@ -221,7 +222,8 @@ def _load_all(files: list[Path], size: int, cache: str | Path | None):
         reason = next(iter(skipped.values()), "no file was given")
         raise UserError(f"none of {len(files)} clips can be used; the first one: {reason}")
     if skipped:
-        warnings.warn(f"{len(skipped)} of {len(files)} clips left out; {next(iter(skipped.values()))}", stacklevel=3)
+        first = next(iter(skipped.values()))
+        warnings.warn(Notice(f"{len(skipped)} of {len(files)} clips left out; the first one: {first}"), stacklevel=3)
     return good, frames, skipped
 
 # %% ../nbs/21_data.ipynb #6ddb9d9b
@@ -264,7 +266,8 @@ class ListedPairs:
             frames = load_clip(Path(folder) / clip, size, cache=cache)
             for number in {n for row in rows if row.clip == clip for n in row[1:]}:
                 if not 0 <= number < len(frames):
-                    raise UserError(f"{clip} has {len(frames)} frames, but the list asks for {number}; use its own clips")
+                    fault = f"{clip} has {len(frames)} frames, but the list asks for number {number}"
+                    raise UserError(f"{fault}; use the clips it was made for")
                 self.wanted[clip, number] = frames[number].clone()
 
     def __len__(self) -> int:

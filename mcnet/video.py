@@ -20,12 +20,12 @@ from PIL import Image, ImageOps, PngImagePlugin
 from .core import UserError, atomic_path
 
 # %% auto #0
-__all__ = ['TAG', 'read_image', 'centre_crop', 'fit_square', 'to_bytes', 'VideoInfo', 'video_info', 'read_frames', 'read_video',
-           'video_writer', 'write_video', 'write_image', 'side_by_side']
+__all__ = ['TAG', 'read_image', 'centre_crop', 'fit_square', 'to_bytes', 'Notice', 'VideoInfo', 'video_info', 'read_frames',
+           'read_video', 'video_writer', 'write_video', 'write_image']
 
 # %% ../nbs/20_video.ipynb #f700b774
 def read_image(
-    image: str | Path | Image.Image | np.ndarray | torch.Tensor,  # file, Pillow picture, (H, W[, C]) array, (3, H, W) tensor
+    image: str | Path | Image.Image | np.ndarray | torch.Tensor,  # (H, W) or (H, W, C) array, (3, H, W) tensor
 ) -> torch.Tensor:  # (3, H, W) float32 in [0, 1]
     "A picture from anything that holds one; integers are divided by the largest value of their type."
     if isinstance(image, torch.Tensor):
@@ -120,7 +120,11 @@ def to_bytes(
     "Round to the nearest of 256 steps; values outside [0, 1] are clipped."
     return image if image.dtype == torch.uint8 else (image.detach().clamp(0, 1) * 255).round().byte()
 
-# %% ../nbs/20_video.ipynb #c5a69f3f
+# %% ../nbs/20_video.ipynb #e1603711
+class Notice(UserWarning):
+    "Something the user should know and need not mend; the command line prints its text."
+
+
 class VideoInfo(typing.NamedTuple):
     "What a video's header says."
 
@@ -192,8 +196,8 @@ def video_writer(
     quality: int = 15,  # x264's constant rate factor: 0 lossless … 51 worst
 ) -> Iterator[Callable[[torch.Tensor], None]]:  # a function that appends one (3, H, W) frame
     "Give a function that appends frames; the file appears, complete and tagged, when the block ends well."
-    if Path(path).suffix.lower() not in (".mp4", ".mov", ".mkv"):
-        raise UserError(f"{path} has no video suffix; name the output something.mp4")
+    if Path(path).suffix.lower() not in (".mp4", ".mov", ".mkv") or Path(path).is_dir():
+        raise UserError(f"{path} cannot be a video file; name the output something.mp4")
     with atomic_path(path) as temporary, av.open(str(temporary), "w") as container:
         container.metadata.update(title="synthetic", comment=TAG)
         stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": str(quality), "preset": "fast"})
@@ -238,12 +242,3 @@ def write_image(
     tags.add_text("Comment", TAG)
     with atomic_path(path) as temporary:
         Image.fromarray(to_bytes(image).cpu().permute(1, 2, 0).numpy()).save(temporary, pnginfo=tags)
-
-
-def side_by_side(
-    *images: torch.Tensor,  # (3, h_i, w_i) each, floats in [0, 1]; all are brought to the first one's height
-) -> torch.Tensor:  # (3, h, sum of widths)
-    "One wide picture: source | driving | prediction."
-    height = images[0].shape[-2]
-    fitted = [i if i.shape[-2] == height else fit_square(i, height) for i in images]
-    return torch.cat(fitted, dim=-1)

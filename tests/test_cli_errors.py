@@ -1,0 +1,220 @@
+"Bad input to the command line: one sentence on stderr, exit code 2, nothing written."
+
+import json
+import wave
+
+import av
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from inputs import film, picture, tiny_weights
+from repository import run, script
+
+from mcnet import cli
+from mcnet.core import save_weights
+from mcnet.network import MCNetConfig
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    "A folder with one good input of each kind."
+    folder = tmp_path_factory.mktemp("good")
+    picture().save(folder / "portrait.png")
+    film(folder / "driving.mp4")
+    tiny_weights(folder / "weights.safetensors")
+    return folder
+
+
+def refused(capsys, folder, *arguments):
+    "Run `mcnet` with these arguments; give the one sentence it says, having seen that it left nothing behind."
+    before = sorted(path.name for path in folder.rglob("*"))
+    with pytest.raises(SystemExit) as left:
+        cli.main([str(word) for word in arguments])
+    said = capsys.readouterr()
+    assert left.value.code == 2
+    assert said.out == ""
+    assert said.err.endswith("\n") and said.err.count("\n") == 1, said.err
+    assert "Traceback" not in said.err and "Error:" not in said.err
+    assert sorted(path.name for path in folder.rglob("*")) == before
+    return said.err
+
+
+@pytest.fixture
+def animate(capsys, good, tmp_path):
+    "Run `mcnet animate` with good inputs but for those that are given."
+
+    def attempt(*more, **given):
+        inputs = {"source": good / "portrait.png", "driving": good / "driving.mp4", "out": tmp_path / "out.mp4"}
+        inputs = {**inputs, "weights": good / "weights.safetensors", "device": "cpu", **given}
+        words = [word for key, value in inputs.items() for word in (f"--{key}", value)]
+        return refused(capsys, tmp_path, "animate", *words, *more)
+
+    return attempt
+
+
+def zero_frames(path):
+    "A valid file with a video track in which nothing is."
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        container.start_encoding()
+    return path
+
+
+def sound(path):
+    "A second of silence."
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", "NONE"))
+        file.writeframes(bytes(16000))
+    return path
+
+
+def test_missing_files(animate, tmp_path):
+    assert "nobody.png does not exist" in animate(source=tmp_path / "nobody.png")
+    assert "nothing.mp4 does not exist" in animate(driving=tmp_path / "nothing.mp4")
+    assert "is a folder" in animate(source=tmp_path)
+    assert "is a folder" in animate(driving=tmp_path)
+
+
+def test_not_a_picture(animate, tmp_path):
+    (tmp_path / "text.png").write_text("a thousand words")
+    assert "not a picture" in animate(source=tmp_path / "text.png")
+    (tmp_path / "empty.jpg").touch()
+    assert "not a picture" in animate(source=tmp_path / "empty.jpg")
+    cut = picture(300, 300)
+    cut.save(tmp_path / "cut.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:900])
+    assert "not a picture" in animate(source=tmp_path / "cut.jpg")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".txt", ".py", ".gif"])
+def test_not_a_video(animate, tmp_path, suffix):
+    (tmp_path / f"text{suffix}").write_text("to be or not to be\n" * 50)
+    assert "give an mp4" in animate(driving=tmp_path / f"text{suffix}")
+
+
+def test_damaged_video(animate, good, tmp_path):
+    content = (good / "driving.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(content[: len(content) // 2])
+    assert "cut.mp4" in animate(driving=tmp_path / "cut.mp4")
+
+
+def test_no_moving_pictures(animate, tmp_path):
+    assert "no frames" in animate(driving=zero_frames(tmp_path / "zero.mkv"))
+    assert "no moving pictures" in animate(driving=zero_frames(tmp_path / "zero.mp4"))
+    assert "no moving pictures" in animate(driving=sound(tmp_path / "sound.wav"))
+    (tmp_path / "empty.mp4").touch()
+    assert "empty.mp4" in animate(driving=tmp_path / "empty.mp4")
+
+
+@pytest.mark.parametrize("name", ["still.png", "still.jpg", "still.gif", "still.mp4"])
+def test_still_as_driving(animate, tmp_path, name):
+    film(tmp_path / name, frames=1) if name.endswith("mp4") else picture().save(tmp_path / name)
+    assert "only one frame" in animate(driving=tmp_path / name)
+
+
+def test_too_small(animate, tmp_path):
+    picture(1, 1).save(tmp_path / "dot.png")
+    assert "1×1" in animate(source=tmp_path / "dot.png")
+    picture(300, 2).save(tmp_path / "line.png")
+    assert "300×2" in animate(source=tmp_path / "line.png")
+    assert "8×8" in animate(driving=film(tmp_path / "small.mp4", width=8, height=8))
+
+
+def test_unwritable_out(animate, good, tmp_path):
+    assert "does not exist" in animate(out=tmp_path / "no" / "such" / "folder" / "out.mp4")
+    assert "something.mp4" in animate(out=tmp_path / "out.txt")
+    assert "something.mp4" in animate(out=tmp_path)
+    (tmp_path / "taken.mp4").mkdir()
+    assert "something.mp4" in animate(out=tmp_path / "taken.mp4")
+    (tmp_path / "file").touch()
+    assert "cannot write" in animate(out=tmp_path / "file" / "out.mp4")
+    assert "also an input" in animate(out=good / "driving.mp4")
+
+
+def test_folder_without_permission(animate, tmp_path):
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    locked.chmod(0o500)
+    try:
+        (locked / "probe").touch()
+        pytest.skip("this user may write everywhere")
+    except PermissionError:
+        assert "cannot write" in animate(out=locked / "out.mp4")
+
+
+def test_unknown_weights(animate, tmp_path):
+    assert "no weights called huge" in animate(weights="huge")
+    assert "does not exist" in animate(weights=tmp_path / "huge.safetensors")
+
+
+@pytest.mark.parametrize("keep", [0, 5, 3000, 100_000])
+def test_truncated_weights(animate, good, tmp_path, keep):
+    (tmp_path / "cut.safetensors").write_bytes((good / "weights.safetensors").read_bytes()[:keep])
+    assert "not a complete safetensors file" in animate(weights=tmp_path / "cut.safetensors")
+
+
+def rewritten(good, out, change):
+    "Good weights with another config."
+    tensors = safetensors.torch.load_file(good / "weights.safetensors")
+    config = MCNetConfig.tiny().to_dict()
+    text = change(config) or json.dumps(config)
+    safetensors.torch.save_file(tensors, out, {"config": text})
+    return out
+
+
+def test_wrong_config(animate, good, tmp_path):
+    path = tmp_path / "wrong.safetensors"
+    assert "colour" in animate(weights=rewritten(good, path, lambda c: c.update(colour=1)))
+    assert "10" in animate(weights=rewritten(good, path, lambda c: c["motion"].update(num_keypoints=10)))
+    assert "shape" in animate(weights=rewritten(good, path, lambda c: c["keypoints"].update(width=8)))
+    for text in ("not json", "[]", "7", '{"image_size": "large"}', '{"motion": 3}'):
+        assert "wrong.safetensors" in animate(weights=rewritten(good, path, lambda c, text=text: text))
+    safetensors.torch.save_file({"x": torch.zeros(1)}, path)
+    assert "no mcnet config" in animate(weights=path)
+    save_weights(path, {"x": torch.zeros(1)}, MCNetConfig.tiny())
+    assert "lacks" in animate(weights=path)
+
+
+def test_weights_that_are_not_numbers(animate, good, tmp_path):
+    tensors = safetensors.torch.load_file(good / "weights.safetensors")
+    tensors = {name: t * np.nan if t.is_floating_point() else t for name, t in tensors.items()}
+    save_weights(tmp_path / "nan.safetensors", tensors, MCNetConfig.tiny())
+    assert "damaged" in animate(weights=tmp_path / "nan.safetensors")
+
+
+def test_settings(animate):
+    assert "best_frame" in animate("--best-frame", "worst")
+    assert "best_frame" in animate("--best-frame", "-1")
+    assert "7 frames" in animate("--best-frame", "7")
+    assert "device tpu" in animate(device="tpu")
+    if not torch.cuda.is_available():
+        assert "device cuda" in animate(device="cuda")
+
+
+def test_demo(capsys, good, tmp_path):
+    assert "no weights called huge" in refused(capsys, tmp_path, "demo", "--out", tmp_path, "--weights", "huge")
+    (tmp_path / "file").touch()
+    sentence = refused(capsys, tmp_path, "demo", "--out", tmp_path / "file", "--weights", good / "weights.safetensors")
+    assert "file" in sentence
+
+
+def test_train(capsys, tmp_path):
+    out = tmp_path / "run"
+    assert "how long" in refused(capsys, tmp_path, "train", "--out", out)
+    assert "nothing to train on" in refused(capsys, tmp_path, "train", "--out", out, "--no-synthetic", "--steps", 1)
+    assert "no run to resume" in refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--resume")
+    assert "holds no" in refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--data", tmp_path)
+    assert "not a folder" in refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--data", tmp_path / "no")
+    assert "multiple of 8" in refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--size", 65)
+
+
+def test_as_a_program(good, tmp_path):
+    "The same through the installed command: nothing that a terminal would show but the sentence."
+    words = ["--source", good / "portrait.png", "--driving", good / "portrait.png", "--out", tmp_path / "out.mp4"]
+    done = run(script("mcnet"), "animate", *words, "--weights", good / "weights.safetensors")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "only one frame" in done.stderr and not list(tmp_path.iterdir())
+    done = run(script("mcnet"), "animate", "--colour")
+    assert done.returncode == 2 and "--colour" in done.stderr
