@@ -56,7 +56,7 @@ def check_shape(
     for word, size in zip(words, given):
         fits &= size == (int(word) if word.isdigit() else sizes.setdefault(word, size))
     if not fits:
-        known = "".join(f", {key} = {value}" for key, value in sizes.items() if key in words and len(given) == len(words))
+        known = "".join(f", {k} = {v}" for k, v in sizes.items() if k in words and len(given) == len(words))
         raise UserError(f"{name} has shape {given}, but ({', '.join(words)}) is needed{known}")
     return sizes
 

@@ -65,7 +65,7 @@ def show_image(
 
 # %% ../nbs/01_plots.ipynb #98ba6c93
 def show_strip(
-    images,  # (B, 3, H, W), a list of (3, H, W), or a list of such lists: one per row
+    images: torch.Tensor | list,  # (B, 3, H, W), a list of (3, H, W), or a list of such lists: one per row
     titles: list[str] | None = None,  # above the columns
     *,
     rows: list[str] | None = None,  # beside the rows
@@ -73,12 +73,12 @@ def show_strip(
     suptitle: str | None = None,  # above everything
 ):  # the figure
     "Draw pictures side by side, or as a table of pictures."
-    table = [list(row) for row in images] if isinstance(images[0], (list, tuple)) or images[0].ndim == 4 else [list(images)]
+    several = isinstance(images[0], (list, tuple)) or images[0].ndim == 4
+    table = [list(row) for row in images] if several else [list(images)]
     columns = max(len(row) for row in table)
     extra = 0.3 * (titles is not None) + 0.35 * (suptitle is not None)
-    figure, axes = plt.subplots(
-        len(table), columns, figsize=(size * columns + 0.3 * (rows is not None), size * len(table) + extra), squeeze=False
-    )
+    inches = size * columns + 0.3 * (rows is not None), size * len(table) + extra
+    figure, axes = plt.subplots(len(table), columns, figsize=inches, squeeze=False)
     for r, row in enumerate(table):
         for c in range(columns):
             axes[r, c].set_xticks([])
