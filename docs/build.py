@@ -19,7 +19,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from pages import Notebook, anchors, page, reference
+from pages import Notebook, anchors, page, reference, story_order
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -91,7 +91,7 @@ def write_pages(blob):
     "All source pages, from the notebooks."
     shutil.rmtree(WORK, ignore_errors=True)
     (PAGES / "reference").mkdir(parents=True)
-    paths = sorted((ROOT / "nbs").rglob("[!._]*.ipynb"))
+    paths = sorted((ROOT / "nbs").rglob("[!._]*.ipynb"), key=story_order)
     notebooks = [Notebook(path) for path in paths]
     homes = anchors(notebooks)
     for notebook in notebooks:

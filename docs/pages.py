@@ -17,6 +17,12 @@ WIDGETS = "application/vnd.jupyter.widget-state+json"
 LINK = re.compile(r"(?<=\]\()([^)\s#]+)(?=[)#])")
 
 
+def story_order(path: Path):
+    "Appendices, 02a_mesh, come before the page that uses them, 02_faces; pages without a number come last."
+    number, letter = re.match(r"(\d*)([a-z]?)_?", path.stem).groups()
+    return number or "~", letter or "~", path.stem
+
+
 def definitions(source):
     "The public top-level functions and classes of some code."
     kinds = ast.FunctionDef | ast.ClassDef

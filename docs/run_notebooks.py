@@ -15,6 +15,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from pages import story_order
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = "#| eval: false", "nbdev_export()"
@@ -52,7 +53,9 @@ def execute(path):
 
 
 def main():
-    paths = [Path(argument).resolve() for argument in sys.argv[1:]] or sorted((ROOT / "nbs").rglob("[!._]*.ipynb"))
+    paths = [Path(argument).resolve() for argument in sys.argv[1:]] or sorted(
+        (ROOT / "nbs").rglob("[!._]*.ipynb"), key=story_order
+    )
     for path in paths:
         started = time.perf_counter()
         try:

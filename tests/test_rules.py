@@ -75,7 +75,7 @@ def test_module_sizes(path):
     in_all = False
     for number, line in enumerate(text.splitlines(), 1):
         in_all = line.startswith("__all__") or in_all and line.startswith(" " * 11)
-        if len(line) > COLUMNS and not in_all:
+        if len(line) > COLUMNS and not in_all and number > 1:  # line 1 is the subtitle of the page
             faults.append(f"line {number}: {len(line)} columns, more than {COLUMNS}")
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
