@@ -191,7 +191,7 @@ def curtain(
     curl, side, thickness = (value[:, None, None] for value in (hair.curl, hair.side, hair.thickness))
     waves = curl * (0.05 * torch.sin(9 * height + 6 * angle) + 0.03 * torch.sin(16 * height + 11 * angle))
     strands = 0.014 * torch.sin(31 * angle) + 0.01 * torch.sin(53 * angle + 4 * height)
-    radius = 0.76 + 0.5 * thickness + 0.1 * side + waves + strands - 0.10 * smooth(-0.5, -1.2, height) + 0.1 * smooth(-1.2, -1.7, height)
+    radius = 0.78 + 0.5 * thickness + 0.1 * side + waves + strands - 0.10 * smooth(-0.5, -1.2, height) + 0.1 * smooth(-1.2, -1.7, height)
     forward = smooth(110, 60, angle.abs() * 180 / math.pi) * smooth(-0.6, -1.3, height)
     tip = 1 - 0.12 * smooth(0.93, 1.0, along)
     return torch.stack([radius * tip * angle.sin() * 1.02, height + 0 * angle, -0.14 + radius * angle.cos() * 1.05 + 0.14 * forward], dim=-1)
@@ -259,7 +259,9 @@ def head_pieces(
     lens = centres[..., 2].mean(1) + 0.26
     gap = (centres[:, 1, 0] - wear.rim_width).clamp_min(0.03)
     pieces.append(place(0, EYE_Y + 0.05, lens + 0.02 + hide, gap, 0.016, 0.016))
-    temples = [place(sign * (side_of_head + 0.015), EYE_Y + 0.04, 0.16 + hide, 0.014, 0.018, lens - 0.12) for sign in (-1, 1)]
+    hinge, ear, front = centres[:, 1, 0] * 1.03 + wear.rim_width, side_of_head + 0.02, lens - 0.06
+    half = ((ear - hinge) ** 2 + (front + 0.1) ** 2).sqrt() / 2
+    temples = [place(sign * (hinge + ear) / 2, EYE_Y + 0.03, (front - 0.1) / 2 + hide, 0.012, 0.016, half) for sign in (-1, 1)]
     knots = KNOT_TABLE.to(rest.device)[knot.long()]  # (B, 2, 6)
     return torch.cat([eyes, torch.stack(pieces + temples, dim=1), knots], dim=1).view(batch, 9, 6)
 
@@ -343,6 +345,8 @@ class Bust:
         turn = torch.eye(3, device=head.device).expand(batch, 9, 3, 3).clone()
         zero = torch.zeros_like(motion.zoom)
         turn[:, EYEBALLS] = rotation(0.42 * motion.gaze[:, :1], -0.30 * motion.gaze[:, 1:], zero[:, None])
+        lean = torch.atan2(wear.rim_width + centres[:, 1, 0] * 1.03 - rest[:, self.model.ear_vertex, 0].abs(), centres[:, 1, 2] + 0.3)
+        turn[:, TEMPLES] = rotation(torch.stack([-lean, lean], dim=1), zero[:, None], zero[:, None])
         turn[:, EARS] = rotation(torch.stack([wear.ears_out, -wear.ears_out], dim=1), zero[:, None], zero[:, None])
         balls = place_balls(self.sphere, pieces, turn)
         rims = glasses_rims(centres, wear, *self.ring)

@@ -116,14 +116,15 @@ def sample_traits(dice: Dice) -> Traits:
 
 def sample_identity(dice: Dice, traits: Traits) -> torch.Tensor:  # (B, 32)
     "Independent coefficients, moved by age, weight and build."
-    coefficients = 0.85 * dice.normal(len(IDENTITIES))
+    coefficients = 0.95 * dice.normal(len(IDENTITIES)) * (1 - 0.35 * traits.child[:, None])
     shift = lambda name, amount: coefficients[:, IDENTITIES.index(name)].add_(amount)
     fixed = lambda name, amount: coefficients[:, IDENTITIES.index(name)].copy_(amount)
     fixed("child", traits.child)
     fixed("heavy", traits.heavy)
     fixed("sag", 1.4 * (traits.age - 0.4).clamp_min(0) / 0.6)
     fixed("beard_bulk", torch.zeros_like(traits.age))
-    shift("eye_size", 0.9 * traits.child + 0.3 * traits.feminine)
+    shift("eye_size", 1.8 * traits.child + 0.3 * traits.feminine)
+    shift("mouth_width", -0.8 * traits.child)
     shift("nose_out", -0.9 * traits.child)
     shift("nose_length", -1.0 * traits.child + 0.8 * traits.age)
     shift("bridge", -0.8 * traits.child)
@@ -232,7 +233,7 @@ def sample_backdrop(dice: Dice) -> Backdrop:
     kind = dice.uniform(0, 1)
     return Backdrop(
         muted(), muted(), dice.uniform(-1, 1, 2), boards, lights,
-        (kind < 0.6).float(), (kind > 0.45).float(), dice.uniform(0.05, 0.6), dice.uniform(0, 100),
+        (kind < 0.6).float(), (kind > 0.45).float(), dice.uniform(0.03, 0.25), dice.uniform(0, 100),
     )  # fmt: skip
 
 
@@ -248,6 +249,7 @@ def sample_people(
     look = sample_look(dice, traits)
     identity[:, IDENTITIES.index("beard_bulk")] = look.beard * dice.uniform(0.2, 1.1)
     hair, wear = sample_hair(dice, traits), sample_wear(dice, traits)
+    wear.ears_out = wear.ears_out * (hair.length == 0)  # long hair lies over them
     return FaceParams(identity, hair, wear, look, sample_light(dice), sample_backdrop(dice), neutral_motion(count))
 
 # %% ../nbs/02e_cast.ipynb #48907aa3
@@ -264,19 +266,20 @@ def sample_poses(
     dice = Dice(count, generator)
     signed = lambda *shape: dice.uniform(-1, 1, *shape)
     jaw = dice.uniform(0, 1) ** 1.3 * dice.chance(0.7)
-    mood = signed()  # smile or frown
+    mood = dice.uniform(-0.6, 1)  # frown or smile
     expression = torch.stack(
-        [jaw, 0.7 * signed(), 1.1 * mood.clamp_min(0), (-mood).clamp_min(0), signed(), dice.chance(0.35) * dice.uniform(0, 1),
-         dice.chance(0.25) * dice.uniform(0, 1), dice.chance(0.12) * dice.uniform(0, 1)], dim=-1,
+        [jaw, 0.7 * signed(), 1.1 * mood.clamp_min(0), (-mood).clamp_min(0), signed(), dice.chance(0.2) * dice.uniform(0, 1),
+         dice.chance(0.2) * dice.uniform(0, 1), dice.chance(0.12) * dice.uniform(0, 1)], dim=-1,
     )  # fmt: skip
-    blink = torch.lerp(dice.uniform(0, 0.2), dice.uniform(0.3, 1.0), dice.chance(0.18))[:, None].repeat(1, 2)
+    blink = torch.lerp(dice.uniform(0, 0.1), dice.uniform(0.3, 1.0), dice.chance(0.15))[:, None].repeat(1, 2)
     blink[:, 0] = torch.maximum(blink[:, 0], dice.chance(0.05))  # a wink
     kind = dice.chance(occluders) * (1 + dice.chance(0.4))
     reach = torch.stack([signed() * 0.8, dice.uniform(-1.1, -0.3)], dim=-1)
     mic = (kind == 2)[:, None]
     reach = torch.where(mic, torch.stack([0.35 * signed(), dice.uniform(-1.0, -0.75)], dim=-1), reach)
     pose = signed(3) * torch.tensor([yaw, pitch, roll])
-    return FaceMotion(pose, expression, blink, signed(2), signed(2) * torch.tensor([0.14, 0.09]), 1 + 0.1 * signed(), kind, reach, 0.6 * signed())
+    gaze = torch.where(dice.chance(0.45)[:, None] > 0, signed(2), 0.3 * signed(2))
+    return FaceMotion(pose, expression, blink, gaze, signed(2) * torch.tensor([0.14, 0.09]), 1 + 0.1 * signed(), kind, reach, 0.6 * signed())
 
 # %% ../nbs/02e_cast.ipynb #ec4a7c21
 def drift(

@@ -24,8 +24,12 @@ from .raster import FAR, barycentric, facing, project, rasterize
 
 # %% auto #0
 __all__ = ['SAMPLES', 'COARSE', 'FINE', 'COARSE_UP_TO', 'DEPTH_TOLERANCE', 'PARTNERS', 'bust_for', 'Rendered', 'open_sky',
-           'paint_head', 'hairline_at', 'paint_part', 'shade_samples', 'groups', 'render', 'deferred', 'look_up',
-           'true_deformation', 'render_clip', 'FacePairs']
+           'paint_head', 'hairline_at', 'paint_part', 'shade_samples', 'groups', 'render', 'label_parts', 'deferred',
+           'look_up', 'true_deformation', 'render_clip', 'FacePairs', 'FaceParams', 'FaceMotion', 'combine',
+           'neutral_motion', 'sample_people', 'sample_poses', 'sample_track', 'PARTS']
+
+# %% ../nbs/02_faces.ipynb #b67f634f
+_all_ = ['FaceParams', 'FaceMotion', 'combine', 'neutral_motion', 'sample_people', 'sample_poses', 'sample_track', 'PARTS']
 
 # %% ../nbs/02_faces.ipynb #59639e33
 SAMPLES = 2  # each pixel averages SAMPLES × SAMPLES samples
@@ -88,7 +92,7 @@ def paint_head(place: torch.Tensor, params: FaceParams) -> Paint:
     cloth_colour, clothes = paint_clothes(x, y, angle, look)
     colour = torch.lerp(colour, cloth_colour, clothes[:, None])
     gloss = (0.10 + (0.22 + 0.25 * look.lipstick) * lips) * (1 - clothes)
-    return Paint(colour, gloss, torch.zeros_like(y), clothes)
+    return Paint(colour, gloss, torch.zeros_like(y))
 
 
 def hairline_at(angle: torch.Tensor, params: FaceParams) -> torch.Tensor:  # (N,)
@@ -106,16 +110,16 @@ def paint_part(part: int, place: torch.Tensor, params: FaceParams) -> Paint:
         return paint_head(place, params)
     if part == HAIR:
         colour, gloss = paint_hair(place[:, :2], look, params.hair.curl)
-        return Paint(colour, gloss, zero, zero)
+        return Paint(colour, gloss, zero)
     if part == EYE:
-        return Paint(paint_eye(place[:, :3], look, params.motion), zero + 0.9, zero + 0.3, zero)
+        return Paint(paint_eye(place[:, :3], look, params.motion), zero + 0.9, zero + 0.3)
     if part == MOUTH:
-        return Paint(paint_mouth(place[:, 3], place[:, 0], look), zero, zero + 0.65, zero)
+        return Paint(paint_mouth(place[:, 3], place[:, 0], look), zero, zero + 0.65)
     if part == EAR:
-        return Paint(paint_ear(place[:, :3], look), zero + 0.06, zero, zero)
+        return Paint(paint_ear(place[:, :3], look), zero + 0.06, zero)
     if part == GLASSES:
-        return Paint(look.frame.expand(len(place), 3), zero + 0.7, zero, zero)
-    return Paint(paint_occluder(place[:, :3], look, params.motion), zero + 0.1, zero, zero)
+        return Paint(look.frame.expand(len(place), 3), zero + 0.7, zero)
+    return Paint(paint_occluder(place[:, :3], look, params.motion), zero + 0.1, zero)
 
 # %% ../nbs/02_faces.ipynb #0ccb09ff
 def shade_samples(
@@ -124,9 +128,9 @@ def shade_samples(
     place: torch.Tensor,  # (N, 5)
     normal: torch.Tensor,  # (N, 3)
     sky: torch.Tensor,  # (N,)
-) -> tuple[torch.Tensor, torch.Tensor]:  # colour (N, 3), part (N,) with clothes told from skin
+) -> torch.Tensor:  # (N, 3)
     "Sort samples by part, let each part's painter work, light the result."
-    colour, label = torch.empty_like(normal), part.clone()
+    colour = torch.empty_like(normal)
     for p in range(SKIN, len(PARTS)):
         chosen = (part == p).nonzero()[:, 0]
         if len(chosen) == 0:
@@ -135,9 +139,7 @@ def shade_samples(
         paint = paint_part(p, place[chosen], mine)
         soft = torch.full_like(paint.gloss, 0.4 if p == HAIR else 0.22)
         colour[chosen] = shade(paint, normal[chosen], sky[chosen], soft, mine.light)
-        if p == SKIN:
-            label[chosen] = torch.where(paint.clothes > 0.5, CLOTHES, SKIN)
-    return colour, label
+    return colour
 
 
 def groups(
@@ -166,24 +168,36 @@ def render(
     screen = project(points, size)
     fine = torch.cat([(screen[..., :2] + 0.5) * SAMPLES - 0.5, screen[..., 2:]], dim=-1)
     triangle, depth = rasterize(fine, bust.triangles, bust.two_sided, size * SAMPLES)
-    colour, label = deferred(params, bust, fine, normals, triangle, depth, lit)
+    colour = deferred(params, bust, fine, normals, triangle, depth, lit)
     average = lambda samples: F.avg_pool2d(samples, SAMPLES)
     mask = average((triangle >= 0).float()[:, None])
     wall = paint_backdrop(params.backdrop, size) if lit else torch.full_like(colour[:, :, :size, :size], 0.5)
     image = (average(colour) + (1 - mask) * wall).clamp(0, 1)
     if not truth:
         return Rendered(image, mask)
-    corner = lambda samples: samples[..., ::SAMPLES, ::SAMPLES]
     landmarks = (screen[:, ids] * weights[:, :, None]).sum(2)  # (B, 68, 3)
     near = F.max_pool2d(depth[:, None], 2 * SAMPLES + 1, 1, SAMPLES)[:, 0]
-    seen = look_up(near, (landmarks[..., :2] + 0.5) * SAMPLES - 0.5)
-    visible = (landmarks[..., 2] < seen + 0.06) & ((landmarks[..., :2] + 0.5) / size - 0.5).abs().amax(-1).le(0.5)
+    nearest = look_up(near, (landmarks[..., :2] + 0.5) * SAMPLES - 0.5)
+    visible = (landmarks[..., 2] < nearest + 0.06) & ((landmarks[..., :2] + 0.5) / size - 0.5).abs().amax(-1).le(0.5)
     places = landmarks[..., :2] / (size - 1) * 2 - 1
-    return Rendered(image, mask, places, visible, corner(label), corner(triangle), corner(depth), screen)
+    seen = rasterize(screen, bust.triangles, bust.two_sided, size)  # once more, at the pixels' centres
+    return Rendered(image, mask, places, visible, label_parts(params, bust, screen, seen.triangle), *seen, screen)
 
 
-def deferred(params, bust: Bust, fine, normals, triangle, depth, lit: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    "Colour (B, 3, R, R) and part (B, R, R) of every sample that sees something."
+def label_parts(params: FaceParams, bust: Bust, screen: torch.Tensor, triangle: torch.Tensor) -> torch.Tensor:  # (B, S, S)
+    "The part that each pixel's centre sees; where the garment ends is the painter's affair."
+    parts = torch.where(triangle >= 0, bust.parts[triangle.clamp_min(0)], BACKGROUND)
+    image, row, column = (parts == SKIN).nonzero(as_tuple=True)
+    vertices = bust.triangles[triangle[image, row, column]]  # (N, 3)
+    weights = barycentric(screen[image[:, None], vertices], column.float(), row.float())
+    place = (bust.places[vertices] * weights[..., None]).sum(1)
+    _, clothes = paint_clothes(place[:, 0], place[:, 1], place[:, 2], params.look[image])
+    parts[image, row, column] = torch.where(clothes > 0.5, CLOTHES, SKIN)
+    return parts
+
+
+def deferred(params, bust: Bust, fine, normals, triangle, depth, lit: bool) -> torch.Tensor:  # (B, 3, R, R)
+    "The colour of every sample that sees something."
     batch, resolution = triangle.shape[:2]
     table = torch.cat([normals, bust.places.expand(batch, -1, -1), fine], dim=-1).flatten(0, 1)  # (B*V, 11)
     vertices = bust.places.shape[0]
@@ -191,7 +205,6 @@ def deferred(params, bust: Bust, fine, normals, triangle, depth, lit: bool) -> t
     hit = (triangle.flatten() >= 0).nonzero()[:, 0]
     owner = hit // resolution**2
     colour = fine.new_zeros(batch * resolution**2, 3)
-    label = torch.full((batch * resolution**2,), BACKGROUND, device=fine.device)
     for part_of, index in groups(owner, batch):
         at = hit[part_of]
         t = triangle.flatten()[at]
@@ -201,11 +214,10 @@ def deferred(params, bust: Bust, fine, normals, triangle, depth, lit: bool) -> t
         normal, place = (corners[..., :8] * w).sum(1).split([3, 5], dim=-1)
         normal = F.normalize(normal, dim=-1) * torch.where(facing(corners[..., 8:]) > 0, -1.0, 1.0)[:, None]
         if lit:
-            colour[at], label[at] = shade_samples(params[index], bust.parts[t], place, normal, sky[at])
+            colour[at] = shade_samples(params[index], bust.parts[t], place, normal, sky[at])
         else:
-            colour[at], label[at] = paint_chart(bust.parts[t], place), bust.parts[t]
-    colour = colour.view(batch, resolution, resolution, 3).permute(0, 3, 1, 2)
-    return colour, label.view(batch, resolution, resolution)
+            colour[at] = paint_chart(bust.parts[t], place)
+    return colour.view(batch, resolution, resolution, 3).permute(0, 3, 1, 2)
 
 # %% ../nbs/02_faces.ipynb #340163c8
 def look_up(

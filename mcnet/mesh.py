@@ -101,8 +101,8 @@ EYEBALL = 0.175  # radius
 FOLD = 5  # rows folded into the mouth, and between the lids
 RINGS = torch.tensor(
     [  # height in front, half width, front, back, how far the ring is tipped down at the back
-        [1.200, 0.000, -0.10, -0.10, 0.00], [1.185, 0.200, 0.13, -0.36, 0.00], [1.120, 0.400, 0.36, -0.62, 0.00],
-        [1.000, 0.550, 0.53, -0.81, 0.00], [0.840, 0.650, 0.65, -0.93, 0.00], [0.620, 0.710, 0.725, -1.0, 0.00],
+        [1.165, 0.000, -0.10, -0.10, 0.00], [1.150, 0.220, 0.15, -0.38, 0.00], [1.090, 0.430, 0.39, -0.65, 0.00],
+        [0.980, 0.575, 0.56, -0.83, 0.00], [0.830, 0.665, 0.67, -0.94, 0.00], [0.620, 0.715, 0.73, -1.0, 0.00],
         [0.400, 0.735, 0.755, -1.01, 0.0], [0.150, 0.730, 0.74, -0.97, 0.00], [-0.10, 0.710, 0.73, -0.87, 0.02],
         [-0.32, 0.665, 0.73, -0.75, 0.08], [-0.55, 0.605, 0.73, -0.65, 0.17], [-0.75, 0.520, 0.70, -0.58, 0.26],
         [-0.88, 0.430, 0.66, -0.54, 0.32], [-0.97, 0.350, 0.60, -0.52, 0.36], [-1.02, 0.325, 0.50, -0.51, 0.38],
@@ -198,7 +198,7 @@ def facial_relief(
 
 
 RELIEF = {
-    "ridge": 0.165, "tip": 0.045, "wings": 0.055, "socket": -0.085, "eyeball": 0.05, "brow": 0.035, "upper_lip": 0.05,
+    "ridge": 0.20, "tip": 0.055, "wings": 0.055, "socket": -0.085, "eyeball": 0.05, "brow": 0.035, "upper_lip": 0.05,
     "lower_lip": 0.056, "muzzle": 0.04, "groove": -0.014, "chin": 0.05, "chin_dip": -0.03, "cheekbone": 0.04,
     "fold": -0.012, "temple": -0.025,
 }  # fmt: skip
@@ -212,7 +212,7 @@ def build_template(
     t = loft(rows, columns)
     field = facial_relief(t)
     height = sum(RELIEF[name] * field[name] for name in RELIEF) * t.front
-    inside = (1 - t.lip**2) * smooth(MOUTH_WIDTH, MOUTH_WIDTH * 0.6, t.x.abs())
+    inside = (1 - t.lip**2) * smooth(MOUTH_WIDTH, MOUTH_WIDTH * 0.6, t.x.abs()) * t.front
     lift = 0.022 * blob(t.x, t.y + 0.3, 0.1, 0.035)  # the underside of the nose
     points = t.points + torch.stack([torch.zeros_like(lift), lift, height - 0.16 * inside], dim=-1)
     return t._replace(points=points)
@@ -248,8 +248,8 @@ def skull_basis(
         "neck_width": vector(x * neck, 0.0, 0.6 * z * neck) * 0.12,
         "shoulders": vector(x * smooth(-1.42, -1.75, y)) * 0.10,
         "child": vector(x * (0.05 * cranium - 0.09 * smooth(-0.7, -1.0, y) * smooth(-1.3, -1.1, y) - 0.16 * neck
-        - 0.22 * smooth(-1.42, -1.75, y)) + sign * 0.035 * blob(side - 0.42, y + 0.38, 0.2, 0.2), -0.10 * bump(y - 0.1, 0.5) * head
-        + 0.17 * smooth(-0.35, -1.0, y) + 0.05 * cranium, (0.05 * blob(x, y - 0.6, 0.5, 0.3) - 0.05 * blob(x, y + 0.9, 0.2, 0.2)) * t.front - 0.10 * z * neck),
+        - 0.22 * smooth(-1.42, -1.75, y)) + sign * 0.035 * blob(side - 0.42, y + 0.38, 0.2, 0.2), -0.13 * bump(y - 0.05, 0.5) * head
+        + 0.17 * smooth(-0.35, -1.0, y) + 0.04 * cranium, (0.05 * blob(x, y - 0.6, 0.5, 0.3) - 0.05 * blob(x, y + 0.9, 0.2, 0.2)) * t.front - 0.10 * z * neck),
         "sag": vector(0.4 * sign * jowl, -0.55 * jowl - 0.3 * blob(side - 0.3, y - 0.2, 0.2, 0.06), -0.25 * blob(side - 0.42, y + 0.32, 0.15, 0.16))
         * 0.1 * t.front[:, None],
         "beard_bulk": vector(x * blob(side - 0.3, y + 0.8, 0.3, 0.25), -blob(x, y + 1.0, 0.3, 0.14), 0.8 * blob(x, y + 0.88, 0.32, 0.22)) * 0.09 * t.front[:, None],
@@ -321,15 +321,15 @@ def expression_basis(
         "jaw": vector(0.0, -0.29 * jaw, -0.09 * jaw),
         "wide": vector(x * mouth * 0.2),
         "smile": vector(0.07 * sign * corner, 0.09 * corner + 0.035 * cheek - 0.018 * centre, 0.045 * cheek - 0.035 * corner),
-        "frown": vector(0.01 * sign * corner, -0.07 * corner + 0.015 * centre, -0.01 * corner),
+        "frown": vector(0.01 * sign * corner, -0.055 * corner + 0.015 * centre, -0.01 * corner),
         "brow": vector(0.0, blob(side - 0.27, y - 0.36, 0.27, 0.13) * t.front * 0.08),
         "furrow": vector(-0.035 * sign * between, -0.055 * between, 0.012 * between),
         "pucker": vector(-0.30 * x * mouth, 0.0, 0.085 * blob(x, y - MOUTH_Y, 0.2, 0.13) * t.front),
         "puff": vector(0.05 * sign * full, 0.0, 0.06 * full),
     }
 
-# %% ../nbs/02a_mesh.ipynb #4e8d6317
-LID_UP, LID_DOWN, LID_CLOSED = 0.082, 0.047, -0.028  # height of the open lids' edges, and of the closed line
+# %% ../nbs/02a_mesh.ipynb #2ea6b9b3
+LID_UP, LID_DOWN, LID_CLOSED = 0.088, 0.048, -0.028  # height of the open lids' edges, and of the closed line
 
 
 def open_lids(
@@ -399,12 +399,13 @@ IDENTITIES = tuple(skull_basis(loft(12, 8))) + tuple(feature_basis(loft(12, 8)))
 
 # %% ../nbs/02a_mesh.ipynb #66c657b6
 def landmark_places() -> list[tuple[float, float, str]]:  # 68 of (x, y, line)
-    "Where the 68 landmarks lie on the template; `line` names a slit edge they sit on, or is empty."
-    jaw = [(-0.70, 0.1), (-0.70, -0.08), (-0.675, -0.26), (-0.62, -0.44), (-0.535, -0.62), (-0.43, -0.76), (-0.30, -0.88), (-0.15, -0.955)]
-    brow = [(-0.44, 0.285), (-0.37, 0.335), (-0.28, 0.35), (-0.19, 0.33), (-0.11, 0.30)]
+    "Where the 68 landmarks lie on the template; `line` names a slit edge they sit on; on the jaw x is the angle."
+    jaw = [(-1.36, 0.1), (-1.33, -0.08), (-1.29, -0.26), (-1.24, -0.44), (-1.16, -0.6), (-1.02, -0.74), (-0.80, -0.86), (-0.42, -0.95)]
+    brow = [(-0.44, 0.30), (-0.37, 0.345), (-0.28, 0.36), (-0.19, 0.34), (-0.11, 0.31)]
     nose = [(0, 0.12), (0, 0.02), (0, -0.09), (0, -0.20), (-0.10, -0.285), (-0.05, -0.30), (0, -0.31), (0.05, -0.30), (0.10, -0.285)]
     mirror = lambda points: [(-x, y) for x, y in points[::-1]]
-    places = [(x, y, "") for x, y in jaw + [(0, -0.985)] + mirror(jaw) + brow + mirror(brow) + nose]
+    places = [(angle, y, "jaw") for angle, y in jaw + [(0, -0.985)] + mirror(jaw)]
+    places += [(x, y, "") for x, y in brow + mirror(brow) + nose]
     for sign in (-1, 1):
         for x, line in [(-0.97, "upper_lid"), (-0.4, "upper_lid"), (0.4, "upper_lid"), (0.97, "upper_lid"), (0.4, "lower_lid"), (-0.4, "lower_lid")]:
             places.append((sign * EYE_X + x * EYE_WIDTH, EYE_Y, line))
@@ -422,11 +423,11 @@ def landmark_weights(
 ) -> tuple[torch.Tensor, torch.Tensor]:  # vertex ids (68, 3), weights (68, 3): landmark = weighted sum of three vertices
     "Anchor every landmark in the grid triangle (or slit edge) that holds its template place."
     triangles = grid_triangles(t.rows, t.columns)
-    corners = torch.stack([t.x, t.y], dim=-1)[triangles].double()  # (T, 3, 2)
-    usable = (t.front[triangles].amin(1) > 0.01) & (t.lip[triangles].abs().amin(1) == 1) & (t.lid[triangles].abs().amin(1) == 1)
+    flat, round_ = (torch.stack([across, t.y], dim=-1)[triangles].double() for across in (t.x, t.angle))  # (T, 3, 2)
+    usable = (t.angle[triangles].abs().amax(1) < 1.6) & (t.lip[triangles].abs().amin(1) == 1) & (t.lid[triangles].abs().amin(1) == 1)
     ids, weights = [], []
     for x, y, line in landmark_places():
-        if line:
+        if "l" in line:
             slit, edge = (t.lid if "lid" in line else t.lip), (1.0 if "upper" in line else -1.0)
             height = EYE_Y if "lid" in line else MOUTH_Y
             row = torch.where((slit == edge) & ((t.y - height).abs() < 0.08) & (t.front > 0.01), (t.y - height).abs(), 9.0)
@@ -436,7 +437,7 @@ def landmark_weights(
             share = float((x - t.x[a]) / (t.x[b] - t.x[a]))
             ids.append([a, b, b]), weights.append([1 - share, share, 0.0])
             continue
-        system = F.pad(corners, (0, 1), value=1.0).transpose(1, 2) + 1e-9 * torch.eye(3, dtype=torch.double)
+        system = F.pad(round_ if line else flat, (0, 1), value=1.0).transpose(1, 2) + 1e-9 * torch.eye(3, dtype=torch.double)
         inside = torch.linalg.solve(system, torch.tensor([x, y, 1.0], dtype=torch.double))
         best = torch.where(usable, inside.amin(1), -9.0).argmax()
         ids.append(triangles[best].tolist()), weights.append(inside[best].tolist())

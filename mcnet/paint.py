@@ -81,7 +81,6 @@ class Paint(typing.NamedTuple):
     colour: torch.Tensor  # (N, 3)
     gloss: torch.Tensor  # (N,) how much it mirrors
     glow: torch.Tensor  # (N,) share of colour that needs no light (eyes and teeth look dead without)
-    clothes: torch.Tensor  # (N,) 1 where cloth covers the skin
 
 # %% ../nbs/02c_paint.ipynb #4a24ff4c
 def random_at(
@@ -134,15 +133,16 @@ def paint_skin(
     mottle = noise(9 * x, 9 * y, look.seed) + 0.5 * noise(23 * x, 23 * y, look.seed + 1) - 0.75
     colour = tint(colour, (1.06, 0.93, 0.92), mottle)
     red = blob(side - 0.42, y + 0.2, 0.2, 0.17) + 0.8 * blob(x, y + 0.23, 0.10, 0.09) + 0.4 * blob(x, y + 0.86, 0.16, 0.1)
-    colour = tint(colour, (1.06, 0.84, 0.82), front * look.blush * red)
-    hollow = 0.5 * blob(side - 0.25, y - 0.15, 0.15, 0.10) + 0.35 * blob(side - EYE_X, y - EYE_Y + 0.08, 0.14, 0.04)
+    colour = tint(colour, (1.04, 0.87, 0.85), front * look.blush * red)
+    hollow = 0.3 * blob(side - 0.25, y - 0.15, 0.15, 0.10) + 0.3 * blob(side - EYE_X, y - EYE_Y + 0.08, 0.14, 0.04)
     colour = tint(colour, (0.80, 0.70, 0.68), front * hollow)
     nose = 0.6 * blob(x, y + 0.335, 0.1, 0.02) + 0.9 * blob(side - 0.045, y + 0.298, 0.026, 0.016) + 0.25 * blob(side - 0.16, y + 0.25, 0.02, 0.06)
     colour = tint(colour, (0.52, 0.40, 0.37), front * (nose + 0.25 * blob(x, y + 0.715, 0.13, 0.03)))
     where = blob(x, y + 0.1, 0.45, 0.2) + 0.3 * blob(x, y - 0.6, 0.4, 0.2)
     colour = tint(colour, (0.70, 0.56, 0.50), look.freckles * front * speckles(22 * x, 22 * y, look.seed) * where)
-    mole = smooth(0.016, 0.008, ((x - 0.5 * (random_at(look.seed, look.seed, look.seed) - 0.5)) ** 2 + (y + 0.35 + 0.004 * look.seed) ** 2).sqrt())
-    return tint(colour, (0.5, 0.4, 0.38), mole * front)
+    spin = look.seed * 40
+    mole = smooth(0.016, 0.008, ((x - 0.45 * torch.sin(spin)) ** 2 + (y + 0.35 - 0.35 * torch.cos(2.3 * spin)) ** 2).sqrt())
+    return tint(colour, (0.5, 0.4, 0.38), mole * front * (look.seed > 75))
 
 
 def paint_age(
@@ -161,9 +161,10 @@ def paint_age(
     bags = bump(y - EYE_Y + 0.12 - 1.2 * (side - EYE_X) ** 2, 0.015) * smooth(0.15, 0.08, (side - EYE_X).abs())
     marionette = bump(side - 0.26, 0.015) * smooth(-0.58, -0.64, y) * smooth(-0.86, -0.75, y)
     frown = bump(side - 0.045, 0.012) * blob(x, y - 0.3, 0.1, 0.07)
-    colour = tint(colour, (0.74, 0.62, 0.58), age * (0.65 * forehead + 0.8 * feet + 0.9 * bags + 0.6 * marionette + 0.6 * frown).clamp_max(1))
-    spots = speckles(7 * x, 7 * y, look.seed + 9) * smooth(0.5, 1.0, look.age)
-    colour = tint(colour, (0.82, 0.70, 0.60), 0.6 * front * spots * smooth(0.25, 0.5, side + 0.5 * (y - 0.4).clamp_min(0)))
+    lines = 0.5 * forehead + 0.7 * feet + 0.8 * bags + 0.4 * marionette + 0.5 * frown
+    colour = tint(colour, (0.78, 0.69, 0.66), age * lines.clamp_max(1))
+    spots = speckles(5 * x, 5 * y, look.seed + 9) * smooth(0.5, 1.0, look.age)
+    colour = tint(colour, (0.84, 0.74, 0.64), 0.4 * front * spots * smooth(0.25, 0.5, side + 0.5 * (y - 0.4).clamp_min(0)))
     neck = bump(torch.sin(34 * y + 2 * noise(3 * x, 3 * y, look.seed)), 0.4) * smooth(-1.0, -1.1, y)
     return tint(colour, (0.78, 0.7, 0.66), look.age * 0.5 * neck)
 
@@ -220,7 +221,7 @@ def paint_brows(
     "Two arcs of short hairs."
     side = x.abs()
     u = (side - look.brow_gap) / 0.40
-    middle = 0.285 + 0.075 * look.brow_arch * torch.sin(math.pi * 0.72 * u.clamp(0, 1)) - 0.03 * u
+    middle = 0.300 + 0.070 * look.brow_arch * torch.sin(math.pi * 0.72 * u.clamp(0, 1)) - 0.03 * u
     thick = look.brow_thick * (1 - 0.62 * u.clamp(0, 1)) * smooth(-0.06, 0.08, u)
     hairs = 0.55 + 0.6 * noise(70 * (side + 0.5 * (y - middle)), 14 * y, look.seed)
     shape = smooth(0.014, -0.010, (y - middle).abs() - thick) * smooth(-0.03, 0.06, u) * smooth(1.04, 0.85, u)
@@ -350,8 +351,9 @@ def paint_occluder(place: torch.Tensor, look: Look, motion: FaceMotion) -> torch
 def paint_chart(part: torch.Tensor, place: torch.Tensor) -> torch.Tensor:  # (N, 3)
     "The unlit test chart: every place has its own colour, and colour changes slowly."
     x, y, angle = place[:, 0], place[:, 1], place[:, 2]
-    hue = 0.9 * part.float()
-    return torch.stack([0.5 + 0.35 * torch.sin(2.1 * x + hue), 0.5 + 0.35 * torch.sin(2.3 * y + 2 * hue), 0.5 + 0.3 * torch.sin(0.8 * angle + 1.5 * (x + y) + hue)], dim=-1)
+    hue = 0.9 * torch.where(part == 4, 1, part).float()  # the mouth continues the lips
+    waves = torch.stack([1.5 * x + hue, 1.7 * y + 2 * hue, 0.6 * angle + 1.1 * (x + y) + hue], dim=-1)
+    return 0.5 + 0.3 * torch.sin(waves)
 
 # %% ../nbs/02c_paint.ipynb #dbd11453
 def shade(
@@ -369,14 +371,14 @@ def shade(
     mirror = (normal * half).sum(-1).clamp_min(0)
     warm = torch.stack([1 + 0.13 * light.warmth, 1 + 0.02 * light.warmth, 1 - 0.14 * light.warmth], dim=-1)
     key = warm * (light.key * diffuse * (0.5 + 0.5 * open_sky))[:, None]
-    sky = (light.ambient * (0.6 + 0.4 * normal[:, 1]) * open_sky)[:, None] * (1.5 - 0.5 * warm)
+    sky = (light.ambient * (0.68 + 0.40 * normal[:, 1]) * open_sky)[:, None] * (1.5 - 0.5 * warm)
     blood = (0.10 * bump(facing - 0.05, 0.22) * (1 - soft))[:, None] * normal.new_tensor([1.0, 0.25, 0.12])
     colour = paint.colour * (key + sky + blood)
     colour = colour + (paint.gloss * light.key * (0.5 * mirror**18 + 0.5 * mirror**90) * open_sky)[:, None] * warm
     behind = (1 - normal[:, 2].clamp(0, 1)) ** 3 * (0.35 + 0.65 * (normal[:, 0] * light.rim_side).clamp_min(0))
     colour = colour + (0.45 * light.rim * behind * open_sky)[:, None] * (0.3 + 0.7 * paint.colour)
     even = paint.colour * (0.45 * light.key + light.ambient)[:, None]
-    return cover(colour, even, paint.glow).clamp(0, 1)
+    return (1.06 * cover(colour, even, paint.glow)).clamp(0, 1)
 
 
 def paint_backdrop(

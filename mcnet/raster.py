@@ -13,8 +13,8 @@ import torch
 __all__ = ['HALF_VIEW', 'VIEW_Y', 'DISTANCE', 'FAR', 'DEPTH_STEPS', 'CHUNK', 'project', 'barycentric', 'Fragments', 'facing',
            'candidates', 'rasterize', 'offer']
 
-# %% ../nbs/02b_raster.ipynb #7b25069c
-HALF_VIEW, VIEW_Y, DISTANCE = 1.42, -0.11, 7.0  # half the picture, its centre's height, the camera's distance: template units
+# %% ../nbs/02b_raster.ipynb #dd49c8bc
+HALF_VIEW, VIEW_Y, DISTANCE = 1.44, -0.09, 7.0  # half the picture, its centre's height, the camera's distance: template units
 
 
 def project(
