@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from .bust import BACKGROUND, CLOTHES, EAR, EYE, GLASSES, HAIR, MOUTH, OCCLUDER, PARTS, SKIN, Bust, hairline
+from .bust import BACKGROUND, CLOTHES, EAR, EYE, GLASSES, HAIR, MOUTH, PARTS, SKIN, Bust, landmark_weights
 from .cast import FaceParams, combine, neutral_motion, sample_people, sample_poses, sample_track
 from .core import Pair, UserError, atomic_path
-from .mesh import MOUTH_WIDTH, FaceMotion, landmark_weights, smooth
+from .hair import hairline
+from .mesh import FaceMotion, smooth
 from mcnet.paint import (
     Paint, paint_age, paint_backdrop, paint_beard, paint_brows, paint_chart, paint_clothes, paint_ear, paint_eye, paint_eyelids,
     paint_hair, paint_lips, paint_mouth, paint_occluder, paint_scalp, paint_skin, shade,
@@ -85,7 +86,9 @@ def paint_head(place: torch.Tensor, params: FaceParams) -> Paint:
     look, front = params.look, smooth(0.0, 0.3, angle.cos())
     colour = paint_age(paint_skin(x, y, front, look), x, y, front, look)
     line = hairline_at(angle, params)
-    colour = paint_scalp(colour, y, angle, line, look, torch.lerp(0.35 * look.stubble, torch.ones_like(y), params.hair.cover))
+    roots = torch.lerp(0.35 * look.stubble, torch.ones_like(y), params.hair.cover)
+    roots = roots * (1 - 0.85 * (params.hair.crown > 0) * smooth(0.84, 1.0, y))
+    colour = paint_scalp(colour, y, angle, line, look, roots)
     colour = paint_beard(colour, x, y, front, look)
     colour, lips = paint_lips(colour, x, y, front, look)
     colour = paint_brows(paint_eyelids(colour, x, y, front, look), x, y, front, look)
@@ -96,9 +99,9 @@ def paint_head(place: torch.Tensor, params: FaceParams) -> Paint:
 
 
 def hairline_at(angle: torch.Tensor, params: FaceParams) -> torch.Tensor:  # (N,)
-    "Height of the hairline above each sample; bald patches are left out."
+    "Height of the hairline above each sample."
     if len(params) == 1:
-        return hairline(angle, params.hair)[0] + params.hair.crown * 0
+        return hairline(angle, params.hair)[0]
     return hairline(angle[:, None], params.hair)[:, 0]
 
 

@@ -16,8 +16,7 @@ import torch.nn.functional as F
 __all__ = ['MOUTH_Y', 'MOUTH_WIDTH', 'EYE_X', 'EYE_Y', 'EYE_WIDTH', 'EYEBALL', 'FOLD', 'RINGS', 'RELIEF', 'EXPRESSIONS', 'LID_UP',
            'LID_DOWN', 'LID_CLOSED', 'IDENTITIES', 'Params', 'FaceMotion', 'smooth', 'bump', 'blob', 'catmull_rom',
            'Template', 'row_table', 'loft', 'facial_relief', 'build_template', 'vector', 'skull_basis', 'feature_basis',
-           'jaw_weight', 'expression_basis', 'open_lids', 'drape_lids', 'HeadModel', 'landmark_places',
-           'landmark_weights', 'grid_triangles', 'grid_normals']
+           'jaw_weight', 'expression_basis', 'open_lids', 'drape_lids', 'HeadModel']
 
 # %% ../nbs/02a_mesh.ipynb #65208c8f
 @dataclasses.dataclass
@@ -396,73 +395,3 @@ class HeadModel:
 
 
 IDENTITIES = tuple(skull_basis(loft(12, 8))) + tuple(feature_basis(loft(12, 8)))
-
-# %% ../nbs/02a_mesh.ipynb #66c657b6
-def landmark_places() -> list[tuple[float, float, str]]:  # 68 of (x, y, line)
-    "Where the 68 landmarks lie on the template; `line` names a slit edge they sit on; on the jaw x is the angle."
-    jaw = [(-1.36, 0.1), (-1.33, -0.08), (-1.29, -0.26), (-1.24, -0.44), (-1.16, -0.6), (-1.02, -0.74), (-0.80, -0.86), (-0.42, -0.95)]
-    brow = [(-0.44, 0.30), (-0.37, 0.345), (-0.28, 0.36), (-0.19, 0.34), (-0.11, 0.31)]
-    nose = [(0, 0.12), (0, 0.02), (0, -0.09), (0, -0.20), (-0.10, -0.285), (-0.05, -0.30), (0, -0.31), (0.05, -0.30), (0.10, -0.285)]
-    mirror = lambda points: [(-x, y) for x, y in points[::-1]]
-    places = [(angle, y, "jaw") for angle, y in jaw + [(0, -0.985)] + mirror(jaw)]
-    places += [(x, y, "") for x, y in brow + mirror(brow) + nose]
-    for sign in (-1, 1):
-        for x, line in [(-0.97, "upper_lid"), (-0.4, "upper_lid"), (0.4, "upper_lid"), (0.97, "upper_lid"), (0.4, "lower_lid"), (-0.4, "lower_lid")]:
-            places.append((sign * EYE_X + x * EYE_WIDTH, EYE_Y, line))
-    upper = [(-0.62, 0.04), (-0.25, 0.075), (0, 0.062), (0.25, 0.075), (0.62, 0.04)]
-    lower = [(0.62, -0.06), (0.25, -0.095), (0, -0.1), (-0.25, -0.095), (-0.62, -0.06)]
-    corner = [(MOUTH_WIDTH * side, MOUTH_Y, "upper_lip") for side in (-1, 1)]
-    outer = lambda points: [(x * MOUTH_WIDTH, MOUTH_Y + y, "") for x, y in points]
-    places += [corner[0], *outer(upper), corner[1], *outer(lower)]
-    places += [(x * MOUTH_WIDTH, MOUTH_Y, "upper_lip") for x in (-0.85, -0.4, 0, 0.4, 0.85)]
-    return places + [(x * MOUTH_WIDTH, MOUTH_Y, "lower_lip") for x in (0.4, 0, -0.4)]
-
-
-def landmark_weights(
-    t: Template,
-) -> tuple[torch.Tensor, torch.Tensor]:  # vertex ids (68, 3), weights (68, 3): landmark = weighted sum of three vertices
-    "Anchor every landmark in the grid triangle (or slit edge) that holds its template place."
-    triangles = grid_triangles(t.rows, t.columns)
-    flat, round_ = (torch.stack([across, t.y], dim=-1)[triangles].double() for across in (t.x, t.angle))  # (T, 3, 2)
-    usable = (t.angle[triangles].abs().amax(1) < 1.6) & (t.lip[triangles].abs().amin(1) == 1) & (t.lid[triangles].abs().amin(1) == 1)
-    ids, weights = [], []
-    for x, y, line in landmark_places():
-        if "l" in line:
-            slit, edge = (t.lid if "lid" in line else t.lip), (1.0 if "upper" in line else -1.0)
-            height = EYE_Y if "lid" in line else MOUTH_Y
-            row = torch.where((slit == edge) & ((t.y - height).abs() < 0.08) & (t.front > 0.01), (t.y - height).abs(), 9.0)
-            row = row.view(t.rows, t.columns)[:, t.columns // 2].argmin() * t.columns + torch.arange(t.columns)
-            right = int((t.x[row] < x).logical_and(t.front[row] > 0.01).nonzero().max()) + 1
-            a, b = int(row[right - 1]), int(row[right])
-            share = float((x - t.x[a]) / (t.x[b] - t.x[a]))
-            ids.append([a, b, b]), weights.append([1 - share, share, 0.0])
-            continue
-        system = F.pad(round_ if line else flat, (0, 1), value=1.0).transpose(1, 2) + 1e-9 * torch.eye(3, dtype=torch.double)
-        inside = torch.linalg.solve(system, torch.tensor([x, y, 1.0], dtype=torch.double))
-        best = torch.where(usable, inside.amin(1), -9.0).argmax()
-        ids.append(triangles[best].tolist()), weights.append(inside[best].tolist())
-    return torch.tensor(ids), torch.tensor(weights)
-
-
-def grid_triangles(
-    rows: int,
-    columns: int,
-) -> torch.Tensor:  # (2 (rows-1) (columns-1), 3) vertex ids; counter-clockwise seen from outside
-    "Two triangles for every cell of a grid."
-    first = (torch.arange(rows - 1)[:, None] * columns + torch.arange(columns - 1)).reshape(-1)
-    upper = torch.stack([first, first + columns, first + 1], dim=-1)
-    lower = torch.stack([first + 1, first + columns, first + columns + 1], dim=-1)
-    return torch.cat([upper, lower])
-
-
-def grid_normals(
-    points: torch.Tensor,  # (B, rows, columns, 3); first and last column are the same seam
-) -> torch.Tensor:  # (B, rows, columns, 3), unit length, outward
-    "Normals of a grid: cross products of the cells' diagonals, summed over the cells around each vertex."
-    down_right = points[:, 1:, 1:] - points[:, :-1, :-1]
-    down_left = points[:, 1:, :-1] - points[:, :-1, 1:]
-    cell = torch.linalg.cross(down_left, down_right)
-    cell = torch.cat([cell[:, :, -1:], cell, cell[:, :, :1]], dim=2)  # wrap around
-    cell = F.pad(cell, (0, 0, 0, 0, 1, 1))
-    around = cell[:, 1:, 1:] + cell[:, :-1, 1:] + cell[:, 1:, :-1] + cell[:, :-1, :-1]
-    return F.normalize(around, dim=-1)

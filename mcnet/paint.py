@@ -138,8 +138,10 @@ def paint_skin(
     colour = tint(colour, (0.80, 0.70, 0.68), front * hollow)
     nose = 0.6 * blob(x, y + 0.335, 0.1, 0.02) + 0.9 * blob(side - 0.045, y + 0.298, 0.026, 0.016) + 0.25 * blob(side - 0.16, y + 0.25, 0.02, 0.06)
     colour = tint(colour, (0.52, 0.40, 0.37), front * (nose + 0.25 * blob(x, y + 0.715, 0.13, 0.03)))
+    spots = speckles(15 * x + 10 * y, 15 * y - 10 * x, look.seed)
+    finer = speckles(27 * x - 11 * y, 27 * y + 11 * x, look.seed + 4)
     where = blob(x, y + 0.1, 0.45, 0.2) + 0.3 * blob(x, y - 0.6, 0.4, 0.2)
-    colour = tint(colour, (0.70, 0.56, 0.50), look.freckles * front * speckles(22 * x, 22 * y, look.seed) * where)
+    colour = tint(colour, (0.70, 0.56, 0.50), look.freckles * front * (spots + 0.7 * finer) * where)
     spin = look.seed * 40
     mole = smooth(0.016, 0.008, ((x - 0.45 * torch.sin(spin)) ** 2 + (y + 0.35 - 0.35 * torch.cos(2.3 * spin)) ** 2).sqrt())
     return tint(colour, (0.5, 0.4, 0.38), mole * front * (look.seed > 75))
@@ -320,14 +322,14 @@ def paint_hair(
 ) -> tuple[torch.Tensor, torch.Tensor]:  # (N, 3), gloss (N,)
     "Strands: stretched noise, darker roots, lighter tips, grey hairs with age."
     around, along = place.unbind(-1)
-    bend = 0.10 * torch.sin(5 * along + look.seed) + curl * 0.10 * torch.sin(26 * along + 9 * around)
+    bend = 0.10 * torch.sin(5 * along + look.seed) + curl * 0.065 * torch.sin(26 * along + 9 * around)
     wide, fine = noise(22 * (around + bend), 3 * along, look.seed), noise(75 * (around + bend), 5 * along, look.seed + 1)
     tufts = noise(14 * around, (3 + 11 * curl) * along, look.seed + 2)
     light = 0.55 + 0.45 * wide + 0.35 * fine + 0.30 * (tufts - 0.5)
     light = light * (0.82 + 0.25 * smooth(0.0, 1.0, along))
     colour = look.hair * light[:, None]
     grey = smooth(0.35, 0.9, look.age) * smooth(0.55, 0.7, fine)
-    return cover(colour, light[:, None] * colour.new_tensor([0.75, 0.74, 0.72]), 0.5 * grey), 0.3 * fine
+    return cover(colour, light[:, None] * colour.new_tensor([0.75, 0.74, 0.72]), 0.32 * grey), 0.3 * fine
 
 # %% ../nbs/02c_paint.ipynb #d6a7983f
 def paint_ear(place: torch.Tensor, look: Look) -> torch.Tensor:  # (N, 3)
@@ -378,7 +380,8 @@ def shade(
     behind = (1 - normal[:, 2].clamp(0, 1)) ** 3 * (0.35 + 0.65 * (normal[:, 0] * light.rim_side).clamp_min(0))
     colour = colour + (0.45 * light.rim * behind * open_sky)[:, None] * (0.3 + 0.7 * paint.colour)
     even = paint.colour * (0.45 * light.key + light.ambient)[:, None]
-    return (1.06 * cover(colour, even, paint.glow)).clamp(0, 1)
+    colour = 1.06 * cover(colour, even, paint.glow)
+    return (colour - 0.55 * (colour - 0.8).clamp_min(0)).clamp(0, 1)  # highlights roll off before they burn out
 
 
 def paint_backdrop(

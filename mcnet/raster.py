@@ -8,10 +8,35 @@ from __future__ import annotations
 import typing
 
 import torch
+import torch.nn.functional as F
 
 # %% auto #0
-__all__ = ['HALF_VIEW', 'VIEW_Y', 'DISTANCE', 'FAR', 'DEPTH_STEPS', 'CHUNK', 'project', 'barycentric', 'Fragments', 'facing',
-           'candidates', 'rasterize', 'offer']
+__all__ = ['HALF_VIEW', 'VIEW_Y', 'DISTANCE', 'FAR', 'DEPTH_STEPS', 'CHUNK', 'grid_triangles', 'grid_normals', 'project',
+           'barycentric', 'Fragments', 'facing', 'candidates', 'rasterize', 'offer']
+
+# %% ../nbs/02b_raster.ipynb #2a9b0a0d
+def grid_triangles(
+    rows: int,
+    columns: int,
+) -> torch.Tensor:  # (2 (rows-1) (columns-1), 3) vertex ids; counter-clockwise seen from outside
+    "Two triangles for every cell of a grid."
+    first = (torch.arange(rows - 1)[:, None] * columns + torch.arange(columns - 1)).reshape(-1)
+    upper = torch.stack([first, first + columns, first + 1], dim=-1)
+    lower = torch.stack([first + 1, first + columns, first + columns + 1], dim=-1)
+    return torch.cat([upper, lower])
+
+
+def grid_normals(
+    points: torch.Tensor,  # (B, rows, columns, 3); first and last column are the same seam
+) -> torch.Tensor:  # (B, rows, columns, 3), unit length, outward
+    "Normals of a grid: cross products of the cells' diagonals, summed over the cells around each vertex."
+    down_right = points[:, 1:, 1:] - points[:, :-1, :-1]
+    down_left = points[:, 1:, :-1] - points[:, :-1, 1:]
+    cell = torch.linalg.cross(down_left, down_right)
+    cell = torch.cat([cell[:, :, -1:], cell, cell[:, :, :1]], dim=2)  # wrap around
+    cell = F.pad(cell, (0, 0, 0, 0, 1, 1))
+    around = cell[:, 1:, 1:] + cell[:, :-1, 1:] + cell[:, 1:, :-1] + cell[:, :-1, :-1]
+    return F.normalize(around, dim=-1)
 
 # %% ../nbs/02b_raster.ipynb #dd49c8bc
 HALF_VIEW, VIEW_Y, DISTANCE = 1.44, -0.09, 7.0  # half the picture, its centre's height, the camera's distance: template units
