@@ -60,7 +60,8 @@ def test_a_killed_process_goes_on(tmp_path):
     "SIGKILL at any moment; the run that goes on ends with the weights of one that was never interrupted."
     code = (
         "import test_training as t, time, sys\n"
-        "t.run(t.network(), config=t.QUICK.replace(save_minutes=0), out=sys.argv[1], on_step=lambda state: time.sleep(0.3))"
+        "config = t.QUICK.replace(save_minutes=0)\n"
+        "t.run(t.network(), config=config, out=sys.argv[1], on_step=lambda state: time.sleep(0.3))"
     )
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, "-c", code, tmp_path], cwd=os.path.dirname(__file__), env=environment)
