@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 PACKAGED := settings.ini setup.py constraints.txt
 
-.PHONY: help install demo test lint export notebooks docs constraints clean
+.PHONY: help install demo test lint export notebooks docs picture constraints clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -16,7 +16,8 @@ help:  ## this list
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none is on the PATH; install it or say make PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "making $(VENV) with $$($(PYTHON) --version)"
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); $(PYTHON) -m virtualenv $(VENV); } || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 # One stamp per extra. torch goes first and alone, so that pip takes the CPU wheel where it sees one.
 $(VENV)/.installed: $(PACKAGED) | $(BIN)/python
@@ -54,6 +55,9 @@ notebooks: $(VENV)/.installed-dev  ## run every notebook and keep its outputs (O
 
 docs: $(VENV)/.installed-docs  ## the site, in _site/
 	@$(BIN)/python docs/build.py
+
+picture: demo  ## the README's picture, from the demo
+	@$(BIN)/python docs/picture.py demo.mp4
 
 constraints: $(VENV)/.installed-docs  ## pin what is installed in .venv
 	@$(BIN)/python .ci/constraints.py

@@ -215,7 +215,7 @@ def docstring(node):
 
 TEXT = {".py", ".md", ".ipynb", ".txt", ".ini", ".cff", ".toml", ".css", ".csv", ".yml", ".yaml", ".json", ""}
 HERE = re.compile(
-    "|".join([re.escape(f"{ROOT}/"), re.escape(f"{sys.prefix}/"), r"/(?:home|root|Users|mnt|work|opt)/\w[\w.-]*"])
+    "|".join([re.escape(f"{ROOT}/"), re.escape(f"{sys.prefix}/"), r"/(?:home|root|Users|mnt|opt|tmp)/\w[\w.-]*"])
 )
 SOURCES = re.compile(r"--(?:extra-)?index-url|--find-links|\btrusted-host\b")
 
