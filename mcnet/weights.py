@@ -63,7 +63,8 @@ def register(
     _, config, notes = load_weights(path)
     name, licence, data = name or path.stem, licence or notes.get("licence"), data or notes.get("data")
     if not licence or not data:
-        raise UserError(f"{path} does not say its {'licence' if not licence else 'data'}; give it to register, or save it as a note")
+        missing = "data" if licence else "licence"
+        raise UserError(f"{path} does not say its {missing}; give it to register, or save it as a note of that name")
     content, home = path.read_bytes(), registry.parent / f"{name}.safetensors"
     if path.resolve() != home.resolve():
         home.parent.mkdir(parents=True, exist_ok=True)
@@ -91,14 +92,15 @@ def cache_folder() -> Path:
 def check_file(
     path: Path,
     spec: WeightSpec,
+    origin: str = "",  # how to call the file in a message; its path when not given
 ) -> Path:  # the same path
     "Compare a file with what was registered: first its length, then its checksum. Raises `UserError`."
-    length = path.stat().st_size
+    length, origin = path.stat().st_size, origin or path
     if length != spec.bytes:
         state = "cut off" if length < spec.bytes else "not that file"
-        raise UserError(f"{path} has {length} bytes where {spec.bytes} are registered for {spec.name}: it is {state}; copy it again")
+        raise UserError(f"{origin} has {length} bytes, {spec.name} has {spec.bytes}: it is {state}; copy it again")
     if hashlib.sha256(path.read_bytes()).hexdigest() != spec.sha256:
-        raise UserError(f"{path} is not the file registered as {spec.name} (its checksum differs); copy it again")
+        raise UserError(f"{origin} is not the file registered as {spec.name} (its checksum differs); copy it again")
     return path
 
 
@@ -109,24 +111,24 @@ def _fetch(spec: WeightSpec) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
             urllib.request.urlretrieve(spec.file, temporary)
-            check_file(temporary, spec)
+            check_file(temporary, spec, spec.file)
     return path
 
-
+# %% ../nbs/22_weights.ipynb #b24957ee
 def resolve(
     weights: str | Path,  # a name of the registry, or the path of a file
     registry: str | Path = REGISTRY,
 ) -> Path:  # a file that exists; one from the registry has been checked
     "The file that a name or path stands for. Raises `UserError`."
     known = known_weights(registry)
-    spec = known.get(str(weights))
+    spec, names = known.get(str(weights)), ", ".join(known) or "none"
     if spec is None:
         path = Path(weights)
         if path.is_file():
             return path
         if path.suffix or len(path.parts) > 1:
-            raise UserError(f"{path} does not exist; give the path of a .safetensors file, or a name: {', '.join(known)}")
-        raise UserError(f"there are no weights called {weights}; the names are: {', '.join(known) or 'none'}")
+            raise UserError(f"{path} does not exist; give the path of a .safetensors file, or a name: {names}")
+        raise UserError(f"there are no weights called {weights}; the names are: {names}")
     if "://" in spec.file:
         return check_file(_fetch(spec), spec)
     path = Path(registry).parent / spec.file
@@ -164,7 +166,8 @@ def load_network(
     except UserError:
         raise
     except (ValueError, TypeError, AttributeError, KeyError, RuntimeError) as error:
-        raise UserError(f"{path} holds a config that describes no network ({error}); give a file that mcnet wrote") from error
+        fault = f"{path} holds a config that describes no network ({error})"
+        raise UserError(f"{fault}; give a file that mcnet wrote") from error
     spec = known_weights(registry).get(str(weights))
     licence = spec.licence if spec else model.notes.get("licence", "Apache-2.0")
     show_licence(str(weights), licence, spec.data if spec else model.notes.get("data", ""))
