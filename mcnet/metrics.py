@@ -133,7 +133,7 @@ def bootstrap_mean(
 def score_pairs(
     predict: Predictor,
     pairs: Iterable[Pair],  # finite
-    identities: Iterable[Hashable] | None = None,  # who is on each pair, in order; each pair its own person if not given
+    identities: Iterable[Hashable] | None = None,  # who is on each pair, in order; one person per pair if not given
     *,
     resamples: int = 1000,  # of the bootstrap
     seed: int = 0,  # of the bootstrap
