@@ -68,6 +68,7 @@ class Pair(typing.NamedTuple):
     driving: torch.Tensor  # (B, 3, H, W) in [0, 1]: the frame whose motion it must take on
     deformation: torch.Tensor | None = None  # (B, H, W, 2) in [-1, 1]: true backward flow, where to look in the source
     visible: torch.Tensor | None = None  # (B, 1, H, W), 1 where that place is visible in the source
+    focus: torch.Tensor | None = None  # (B, P, 2) in [-1, 1]: points on eyes and mouth of the driving frame
 
 
 class Keypoints(typing.NamedTuple):
