@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 
 from .hair import Hair, HairShell, wear_hair
-from .mesh import EYE_X, EYE_Y, EYE_WIDTH, MOUTH_WIDTH, MOUTH_Y, FaceMotion, HeadModel, Params, Template, smooth
+from .mesh import EYE_WIDTH, EYE_X, EYE_Y, MOUTH_WIDTH, MOUTH_Y, FaceMotion, HeadModel, Params, Template, smooth
 from .raster import grid_normals, grid_triangles
 
 # %% auto #0
 __all__ = ['PARTS', 'BACKGROUND', 'SKIN', 'HAIR', 'EYE', 'MOUTH', 'EAR', 'GLASSES', 'CLOTHES', 'OCCLUDER', 'EYEBALLS', 'EARS',
            'BRIDGE', 'TEMPLES', 'KNOTS', 'HAND', 'PIECE_PART', 'AWAY', 'KNOT_TABLE', 'HAND_TABLE', 'NECK',
-           'TORSO_SHARE', 'Wear', 'rotation', 'unit_sphere', 'head_pieces', 'glasses_rims', 'hand_pieces', 'Bust',
-           'place_balls', 'turn_neck', 'landmark_places', 'landmark_weights']
+           'TORSO_SHARE', 'Wear', 'rotation', 'unit_sphere', 'head_pieces', 'glasses_rims', 'hand_pieces', 'layout',
+           'template_places', 'Bust', 'surfaces', 'place_balls', 'turn_neck', 'landmark_places', 'landmark_weights']
 
 # %% ../nbs/02e_bust.ipynb #164d396b
 PARTS = ("background", "skin", "hair", "eye", "mouth", "ear", "glasses", "clothes", "occluder")
@@ -103,7 +103,9 @@ def head_pieces(
     pieces.append(place(0, EYE_Y + 0.05, lens + 0.02 + hide, gap, 0.016, 0.016))
     hinge, ear, front = centres[:, 1, 0] * 1.03 + wear.rim_width, side_of_head + 0.02, lens - 0.06
     half = ((ear - hinge) ** 2 + (front + 0.1) ** 2).sqrt() / 2
-    temples = [place(sign * (hinge + ear) / 2, EYE_Y + 0.03, (front - 0.1) / 2 + hide, 0.012, 0.016, half) for sign in (-1, 1)]
+    temples = [
+        place(sign * (hinge + ear) / 2, EYE_Y + 0.03, (front - 0.1) / 2 + hide, 0.012, 0.016, half) for sign in (-1, 1)
+    ]
     knots = KNOT_TABLE.to(rest.device)[knot.long()]  # (B, 2, 6)
     return torch.cat([eyes, torch.stack(pieces + temples, dim=1), knots], dim=1).view(batch, 9, 6)
 
@@ -136,7 +138,33 @@ def hand_pieces(
     pieces[..., 2] += torch.where(motion.occluder > 0.5, 0.0, AWAY)[:, None]
     return pieces
 
-# %% ../nbs/02e_bust.ipynb #d5a533b0
+# %% ../nbs/02e_bust.ipynb #4fccfafc
+def layout(
+    grids: list[tuple[int, int, int]],  # rows, columns and part of every grid
+) -> tuple[torch.Tensor, torch.Tensor]:  # triangles (T, 3), parts (T,)
+    "Number the vertices of many grids one after another, and list their triangles."
+    triangles, parts, offset = [], [], 0
+    for rows, columns, part in grids:
+        triangles.append(grid_triangles(rows, columns) + offset)
+        parts.append(torch.full((len(triangles[-1]),), part))
+        offset += rows * columns
+    return torch.cat(triangles), torch.cat(parts)
+
+
+def template_places(
+    t: Template,
+    shell: HairShell,
+    sphere: torch.Tensor,  # (rows, columns, 3)
+    ring: tuple[int, int],
+) -> torch.Tensor:  # (V, 5): head (x, y, angle, lip, lid), hair (angle, along), ellipsoids (x, y, z) on the unit sphere
+    "Where each vertex is in the template of its own surface: what the painter needs."
+    angle, along = torch.broadcast_tensors(shell.angle, shell.along)
+    head = torch.stack([t.x, t.y, t.angle, t.lip, t.lid], dim=-1)
+    hair = F.pad(torch.stack([angle, along], dim=-1).reshape(-1, 2), (0, 3))
+    balls = F.pad(sphere.reshape(-1, 3), (0, 2)).repeat(len(PIECE_PART), 1)
+    return torch.cat([head, hair, balls, head.new_zeros(2 * ring[0] * ring[1], 5)])
+
+
 class Bust:
     "All surfaces as one mesh: V vertices, T triangles, what each is and where it is in its own template."
 
@@ -154,55 +182,14 @@ class Bust:
         self.model.ear_vertex = int(((t.y + 0.02) ** 2 + (t.angle - 1.75) ** 2).argmin())
         self.shell = HairShell(t, rows=max(16, rows * 3 // 8))
         self.sphere, self.ring = unit_sphere(*ball).to(device), ring
-        angle, along = torch.broadcast_tensors(self.shell.angle, self.shell.along)
-        empty = torch.zeros_like(angle)
-        ball_places = F.pad(self.sphere.reshape(-1, 3), (0, 2)).repeat(len(PIECE_PART), 1)
-        places = [
-            torch.stack([t.x, t.y, t.angle, t.lip, t.lid], dim=-1),
-            torch.stack([angle, along, empty, empty, empty], dim=-1).reshape(-1, 5),
-            ball_places,
-            torch.zeros(2 * ring[0] * ring[1], 5, device=device),
-        ]
-        self.places = torch.cat(places)  # (V, 5): head (x, y, angle, lip, lid), hair (angle, along), pieces unit (x, y, z)
+        self.places = template_places(t, self.shell, self.sphere, ring)  # (V, 5)
         grids = [(t.rows, t.columns, SKIN), (self.shell.rows, columns, HAIR)]
         grids += [(*ball, part) for part in PIECE_PART] + [(*ring, GLASSES)] * 2
-        triangles, parts, offset = [], [], 0
-        for height, width, part in grids:
-            triangles.append(grid_triangles(height, width) + offset)
-            parts.append(torch.full((len(triangles[-1]),), part))
-            offset += height * width
-        self.triangles = torch.cat(triangles).to(device)  # (T, 3)
-        self.parts = torch.cat(parts).to(device)  # (T,)
-        first = self.triangles[:, 0]
-        in_mouth = (self.parts == SKIN) & (self.places[self.triangles, 3].abs().amin(1) < 1) & (self.places[first, 0].abs() < 0.26)
-        self.parts[in_mouth & (self.places[first, 2].abs() < 1)] = MOUTH
+        self.triangles, self.parts = (value.to(device) for value in layout(grids))  # (T, 3), (T,)
+        x, _, angle, _, _ = self.places[self.triangles[:, 0]].unbind(-1)
+        folded = self.places[self.triangles, 3].abs().amin(1) < 1
+        self.parts[(self.parts == SKIN) & folded & (x.abs() < 0.26) & (angle.abs() < 1)] = MOUTH
         self.two_sided = (self.parts == HAIR) | (self.parts == GLASSES)
-
-    def surfaces(self, identity: torch.Tensor, hair: Hair, wear: Wear, motion: FaceMotion) -> list[torch.Tensor]:
-        "Head, hair, ellipsoids and rims in camera coordinates: list of (B, n, rows, columns, 3)."
-        t, batch = self.template, len(identity)
-        head, rest, centres = self.model(identity, motion)
-        strands, loose = wear_hair(self.shell, rest, hair)
-        pieces = head_pieces(rest, centres, self.model, wear, hair.knot)
-        turn = torch.eye(3, device=head.device).expand(batch, 9, 3, 3).clone()
-        zero = torch.zeros_like(motion.zoom)
-        turn[:, EYEBALLS] = rotation(0.42 * motion.gaze[:, :1], -0.30 * motion.gaze[:, 1:], zero[:, None])
-        lean = torch.atan2(wear.rim_width + centres[:, 1, 0] * 1.03 - rest[:, self.model.ear_vertex, 0].abs(), centres[:, 1, 2] + 0.3)
-        turn[:, TEMPLES] = rotation(torch.stack([-lean, lean], dim=1), zero[:, None], zero[:, None])
-        turn[:, EARS] = rotation(torch.stack([wear.ears_out, -wear.ears_out], dim=1), zero[:, None], zero[:, None])
-        balls = place_balls(self.sphere, pieces, turn)
-        rims = glasses_rims(centres, wear, *self.ring)
-        neck = smooth(-1.55, -1.0, t.y - 0.25 * (1 - t.angle.cos()) / 2)  # 1 moves with the head
-        hang = 1 - loose * smooth(-0.7, -1.9, strands[..., 1])
-        follow = lambda surface, weight: turn_neck(surface, weight, motion)
-        ones = torch.ones(1, 1, device=head.device)
-        head = follow(head, neck[None]).view(batch, 1, t.rows, t.columns, 3)
-        strands = follow(strands.flatten(1, 2), hang.flatten(1)).view(batch, 1, self.shell.rows, self.shell.columns, 3)
-        balls = follow(balls.flatten(1, 3), ones).view(batch, 9, *self.sphere.shape)
-        rims = follow(rims.flatten(1, 3), ones).view(rims.shape)
-        tilt = rotation(zero, zero, motion.tilt)[:, None].expand(-1, 6, 3, 3)
-        hand = place_balls(self.sphere, hand_pieces(motion), tilt, about=F.pad(motion.reach, (0, 1), value=1.15))
-        return [head, strands, torch.cat([balls, hand], dim=1), rims]
 
     def __call__(
         self,
@@ -213,14 +200,50 @@ class Bust:
     ) -> tuple[torch.Tensor, torch.Tensor]:  # vertices (B, V, 3), normals (B, V, 3)
         "All vertices where the camera sees them, and their normals."
         points, normals = [], []
-        for surface in self.surfaces(identity, hair, wear, motion):
-            surface = surface * motion.zoom[:, None, None, None, None] + F.pad(motion.shift, (0, 1))[:, None, None, None]
-            normal = grid_normals(surface.flatten(0, 1)).view(surface.shape)
+        for surface in surfaces(self, identity, hair, wear, motion):
+            surface = (
+                surface * motion.zoom[:, None, None, None, None] + F.pad(motion.shift, (0, 1))[:, None, None, None]
+            )
+            normals.append(grid_normals(surface.flatten(0, 1)).view(surface.shape).flatten(1, 3))
             points.append(surface.flatten(1, 3))
-            normals.append(normal.flatten(1, 3))
         return torch.cat(points, dim=1), torch.cat(normals, dim=1)
 
-# %% ../nbs/02e_bust.ipynb #9b1315a5
+# %% ../nbs/02e_bust.ipynb #153cbb5f
+def surfaces(
+    bust: Bust,
+    identity: torch.Tensor,  # (B, I)
+    hair: Hair,
+    wear: Wear,
+    motion: FaceMotion,
+) -> list[torch.Tensor]:  # head, hair, ellipsoids, rims: (B, n, rows, columns, 3) each
+    "Every surface where it is in the room: shaped, turned with the neck, the hand before all."
+    t, batch = bust.template, len(identity)
+    head, rest, centres = bust.model(identity, motion)
+    strands, loose = wear_hair(bust.shell, rest, hair)
+    pieces = head_pieces(rest, centres, bust.model, wear, hair.knot)
+    turn = torch.eye(3, device=head.device).expand(batch, 9, 3, 3).clone()
+    zero = torch.zeros_like(motion.zoom)
+    turn[:, EYEBALLS] = rotation(0.42 * motion.gaze[:, :1], -0.30 * motion.gaze[:, 1:], zero[:, None])
+    lean = torch.atan2(
+        wear.rim_width + centres[:, 1, 0] * 1.03 - rest[:, bust.model.ear_vertex, 0].abs(), centres[:, 1, 2] + 0.3
+    )
+    turn[:, TEMPLES] = rotation(torch.stack([-lean, lean], dim=1), zero[:, None], zero[:, None])
+    turn[:, EARS] = rotation(torch.stack([wear.ears_out, -wear.ears_out], dim=1), zero[:, None], zero[:, None])
+    balls = place_balls(bust.sphere, pieces, turn)
+    rims = glasses_rims(centres, wear, *bust.ring)
+    neck = smooth(-1.55, -1.0, t.y - 0.25 * (1 - t.angle.cos()) / 2)  # 1 moves with the head
+    hang = 1 - loose * smooth(-0.7, -1.9, strands[..., 1])
+    follow = lambda surface, weight: turn_neck(surface, weight, motion)
+    ones = torch.ones(1, 1, device=head.device)
+    head = follow(head, neck[None]).view(batch, 1, t.rows, t.columns, 3)
+    strands = follow(strands.flatten(1, 2), hang.flatten(1)).view(batch, 1, bust.shell.rows, bust.shell.columns, 3)
+    balls = follow(balls.flatten(1, 3), ones).view(batch, 9, *bust.sphere.shape)
+    rims = follow(rims.flatten(1, 3), ones).view(rims.shape)
+    tilt = rotation(zero, zero, motion.tilt)[:, None].expand(-1, 6, 3, 3)
+    hand = place_balls(bust.sphere, hand_pieces(motion), tilt, about=F.pad(motion.reach, (0, 1), value=1.15))
+    return [head, strands, torch.cat([balls, hand], dim=1), rims]
+
+
 def place_balls(
     sphere: torch.Tensor,  # (rows, columns, 3)
     pieces: torch.Tensor,  # (B, n, 6): centre, radii
@@ -253,14 +276,40 @@ def turn_neck(
 # %% ../nbs/02e_bust.ipynb #49b5d0a4
 def landmark_places() -> list[tuple[float, float, str]]:  # 68 of (x, y, line)
     "Where the 68 landmarks lie on the template; `line` names a slit edge they sit on; on the jaw x is the angle."
-    jaw = [(-1.36, 0.1), (-1.33, -0.08), (-1.29, -0.26), (-1.24, -0.44), (-1.16, -0.6), (-1.02, -0.74), (-0.80, -0.86), (-0.42, -0.95)]
+    jaw = [
+        (-1.36, 0.1),
+        (-1.33, -0.08),
+        (-1.29, -0.26),
+        (-1.24, -0.44),
+        (-1.16, -0.6),
+        (-1.02, -0.74),
+        (-0.80, -0.86),
+        (-0.42, -0.95),
+    ]
     brow = [(-0.44, 0.30), (-0.37, 0.345), (-0.28, 0.36), (-0.19, 0.34), (-0.11, 0.31)]
-    nose = [(0, 0.12), (0, 0.02), (0, -0.09), (0, -0.20), (-0.10, -0.285), (-0.05, -0.30), (0, -0.31), (0.05, -0.30), (0.10, -0.285)]
+    nose = [
+        (0, 0.12),
+        (0, 0.02),
+        (0, -0.09),
+        (0, -0.20),
+        (-0.10, -0.285),
+        (-0.05, -0.30),
+        (0, -0.31),
+        (0.05, -0.30),
+        (0.10, -0.285),
+    ]
     mirror = lambda points: [(-x, y) for x, y in points[::-1]]
     places = [(angle, y, "jaw") for angle, y in jaw + [(0, -0.985)] + mirror(jaw)]
     places += [(x, y, "") for x, y in brow + mirror(brow) + nose]
     for sign in (-1, 1):
-        for x, line in [(-0.97, "upper_lid"), (-0.4, "upper_lid"), (0.4, "upper_lid"), (0.97, "upper_lid"), (0.4, "lower_lid"), (-0.4, "lower_lid")]:
+        for x, line in [
+            (-0.97, "upper_lid"),
+            (-0.4, "upper_lid"),
+            (0.4, "upper_lid"),
+            (0.97, "upper_lid"),
+            (0.4, "lower_lid"),
+            (-0.4, "lower_lid"),
+        ]:
             places.append((sign * EYE_X + x * EYE_WIDTH, EYE_Y, line))
     upper = [(-0.62, 0.04), (-0.25, 0.075), (0, 0.062), (0.25, 0.075), (0.62, 0.04)]
     lower = [(0.62, -0.06), (0.25, -0.095), (0, -0.1), (-0.25, -0.095), (-0.62, -0.06)]
@@ -273,24 +322,34 @@ def landmark_places() -> list[tuple[float, float, str]]:  # 68 of (x, y, line)
 
 def landmark_weights(
     t: Template,
-) -> tuple[torch.Tensor, torch.Tensor]:  # vertex ids (68, 3), weights (68, 3): landmark = weighted sum of three vertices
+) -> tuple[
+    torch.Tensor, torch.Tensor
+]:  # vertex ids (68, 3), weights (68, 3): landmark = weighted sum of three vertices
     "Anchor every landmark in the grid triangle (or slit edge) that holds its template place."
     triangles = grid_triangles(t.rows, t.columns)
     flat, round_ = (torch.stack([across, t.y], dim=-1)[triangles].double() for across in (t.x, t.angle))  # (T, 3, 2)
-    usable = (t.angle[triangles].abs().amax(1) < 1.6) & (t.lip[triangles].abs().amin(1) == 1) & (t.lid[triangles].abs().amin(1) == 1)
+    usable = (
+        (t.angle[triangles].abs().amax(1) < 1.6)
+        & (t.lip[triangles].abs().amin(1) == 1)
+        & (t.lid[triangles].abs().amin(1) == 1)
+    )
     ids, weights = [], []
     for x, y, line in landmark_places():
         if "l" in line:
             slit, edge = (t.lid if "lid" in line else t.lip), (1.0 if "upper" in line else -1.0)
             height = EYE_Y if "lid" in line else MOUTH_Y
-            row = torch.where((slit == edge) & ((t.y - height).abs() < 0.08) & (t.front > 0.01), (t.y - height).abs(), 9.0)
+            row = torch.where(
+                (slit == edge) & ((t.y - height).abs() < 0.08) & (t.front > 0.01), (t.y - height).abs(), 9.0
+            )
             row = row.view(t.rows, t.columns)[:, t.columns // 2].argmin() * t.columns + torch.arange(t.columns)
             right = int((t.x[row] < x).logical_and(t.front[row] > 0.01).nonzero().max()) + 1
             a, b = int(row[right - 1]), int(row[right])
             share = float((x - t.x[a]) / (t.x[b] - t.x[a]))
             ids.append([a, b, b]), weights.append([1 - share, share, 0.0])
             continue
-        system = F.pad(round_ if line else flat, (0, 1), value=1.0).transpose(1, 2) + 1e-9 * torch.eye(3, dtype=torch.double)
+        system = F.pad(round_ if line else flat, (0, 1), value=1.0).transpose(1, 2) + 1e-9 * torch.eye(
+            3, dtype=torch.double
+        )
         inside = torch.linalg.solve(system, torch.tensor([x, y, 1.0], dtype=torch.double))
         best = torch.where(usable, inside.amin(1), -9.0).argmax()
         ids.append(triangles[best].tolist()), weights.append(inside[best].tolist())

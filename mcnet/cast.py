@@ -9,12 +9,12 @@ import dataclasses
 import math
 
 import torch
-import torch.nn.functional as F
 
 from .bust import Wear
 from .hair import Hair
 from .mesh import EXPRESSIONS, IDENTITIES, FaceMotion, Params
-from .paint import Backdrop, Light, Look
+from .paint import Backdrop, Look
+from .raster import Light
 
 # %% auto #0
 __all__ = ['SKIN_TONES', 'HAIR_TONES', 'HAIR_WEIGHTS', 'GREYS', 'DYES', 'IRISES', 'FaceParams', 'combine', 'neutral_motion',
@@ -57,7 +57,9 @@ def neutral_motion(
 ) -> FaceMotion:
     "Looking into the camera, face at rest."
     zeros = lambda *shape: torch.zeros(count, *shape)
-    return FaceMotion(zeros(3), zeros(len(EXPRESSIONS)), zeros(2), zeros(2), zeros(2), 1 + zeros(), zeros(), zeros(2), zeros())
+    return FaceMotion(
+        zeros(3), zeros(len(EXPRESSIONS)), zeros(2), zeros(2), zeros(2), 1 + zeros(), zeros(), zeros(2), zeros()
+    )
 
 # %% ../nbs/02f_cast.ipynb #171d4dd3
 class Dice:
@@ -84,14 +86,43 @@ class Dice:
         return table[torch.multinomial(weights, 1, generator=self.generator)[:, 0]]
 
 
-SKIN_TONES = torch.tensor([[0.99, 0.83, 0.74], [0.95, 0.74, 0.62], [0.88, 0.64, 0.49], [0.74, 0.50, 0.36], [0.55, 0.36, 0.25], [0.38, 0.24, 0.17]])
-HAIR_TONES = torch.tensor(
-    [[0.09, 0.07, 0.06], [0.20, 0.12, 0.07], [0.34, 0.20, 0.10], [0.52, 0.33, 0.15], [0.82, 0.64, 0.36], [0.62, 0.24, 0.09], [0.92, 0.82, 0.60], [0.45, 0.14, 0.10]]
+SKIN_TONES = torch.tensor(
+    [
+        [0.99, 0.83, 0.74],
+        [0.95, 0.74, 0.62],
+        [0.88, 0.64, 0.49],
+        [0.74, 0.50, 0.36],
+        [0.55, 0.36, 0.25],
+        [0.38, 0.24, 0.17],
+    ]
 )
-HAIR_WEIGHTS = torch.tensor([[0.1, 0.2, 0.2, 0.15, 0.2, 0.1, 0.1, 0.05], [0.55, 0.25, 0.1, 0.05, 0.01, 0.01, 0.0, 0.03]])  # light, dark skin
+HAIR_TONES = torch.tensor(
+    [
+        [0.09, 0.07, 0.06],
+        [0.20, 0.12, 0.07],
+        [0.34, 0.20, 0.10],
+        [0.52, 0.33, 0.15],
+        [0.82, 0.64, 0.36],
+        [0.62, 0.24, 0.09],
+        [0.92, 0.82, 0.60],
+        [0.45, 0.14, 0.10],
+    ]
+)
+HAIR_WEIGHTS = torch.tensor(
+    [[0.1, 0.2, 0.2, 0.15, 0.2, 0.1, 0.1, 0.05], [0.55, 0.25, 0.1, 0.05, 0.01, 0.01, 0.0, 0.03]]
+)  # light, dark skin
 GREYS = torch.tensor([[0.62, 0.61, 0.60], [0.84, 0.83, 0.81], [0.45, 0.44, 0.43]])
 DYES = torch.tensor([[0.45, 0.12, 0.40], [0.12, 0.28, 0.50], [0.85, 0.40, 0.55], [0.10, 0.42, 0.36]])
-IRISES = torch.tensor([[0.30, 0.17, 0.08], [0.20, 0.11, 0.06], [0.28, 0.46, 0.66], [0.30, 0.48, 0.28], [0.48, 0.54, 0.58], [0.46, 0.32, 0.12]])
+IRISES = torch.tensor(
+    [
+        [0.30, 0.17, 0.08],
+        [0.20, 0.11, 0.06],
+        [0.28, 0.46, 0.66],
+        [0.30, 0.48, 0.28],
+        [0.48, 0.54, 0.58],
+        [0.46, 0.32, 0.12],
+    ]
+)
 
 # %% ../nbs/02f_cast.ipynb #3254403d
 @dataclasses.dataclass
@@ -144,9 +175,13 @@ def sample_hair(dice: Dice, traits: Traits) -> Hair:
     bald = masculine * adult * dice.chance(0.10 + 0.12 * traits.age)
     long = (1 - bald) * torch.where(traits.feminine > 0, dice.chance(0.62), dice.chance(0.10))
     length = long * torch.where(dice.chance(0.45) > 0, dice.uniform(0.75, 1.1), dice.uniform(1.2, 1.9))
-    knot = (1 - bald) * traits.feminine * (1 - long * 0.8) * dice.chance(0.55) * torch.where(
-        traits.child > 0, 2 + dice.chance(0.6), 1 + dice.chance(0.5)
-    ).round()
+    knot = (
+        (1 - bald)
+        * traits.feminine
+        * (1 - long * 0.8)
+        * dice.chance(0.55)
+        * torch.where(traits.child > 0, 2 + dice.chance(0.6), 1 + dice.chance(0.5)).round()
+    )
     cropped = dice.chance(0.35 * masculine)
     afro = (1 - long) * (knot == 0) * dice.chance(0.08 + 0.25 * traits.tone)
     thickness = torch.lerp(dice.uniform(0.07, 0.17), dice.uniform(0.02, 0.05), cropped)
@@ -159,7 +194,9 @@ def sample_hair(dice: Dice, traits: Traits) -> Hair:
     curl = torch.maximum(afro * dice.uniform(0.6, 1), dice.chance(0.35) * dice.uniform(0.4, 1.0)) * (knot == 0)
     quiff = (1 - cropped) * dice.chance(0.5) * dice.uniform(0.3, 1.0)
     side = dice.uniform(0, 1) * (0.35 + 0.65 * traits.feminine) * (1 - cropped)
-    return Hair(1 - bald, thickness, quiff, side, fringe * (1 - (crown > 0).float()), part, recede, crown, length, curl, knot)
+    return Hair(
+        1 - bald, thickness, quiff, side, fringe * (1 - (crown > 0).float()), part, recede, crown, length, curl, knot
+    )
 
 
 def sample_wear(dice: Dice, traits: Traits) -> Wear:
@@ -197,9 +234,17 @@ def sample_look(dice: Dice, traits: Traits) -> Look:
     red = torch.tensor([0.72, 0.16, 0.22]) + dice.uniform(-0.12, 0.12, 3)
     lips = torch.lerp(lips, 0.75 * red + 0.2 * skin, lipstick[:, None])
     bearded = adult * masculine * dice.chance(0.34)
-    any_colour = lambda low, high: torch.lerp(dice.uniform(low, high, 3), dice.uniform(low, high, 1).expand(-1, 3), 0.45)
+    any_colour = lambda low, high: torch.lerp(
+        dice.uniform(low, high, 3), dice.uniform(low, high, 1).expand(-1, 3), 0.45
+    )
     return Look(
-        skin, hair, iris, lips.clamp(0.02, 1), any_colour(0.08, 0.9), any_colour(0.1, 0.95), dice.uniform(0.02, 0.35, 3) * dice.chance(0.7)[:, None],
+        skin,
+        hair,
+        iris,
+        lips.clamp(0.02, 1),
+        any_colour(0.08, 0.9),
+        any_colour(0.1, 0.95),
+        dice.uniform(0.02, 0.35, 3) * dice.chance(0.7)[:, None],
         brow_thick=dice.uniform(0.012, 0.03) + 0.008 * masculine * adult,
         brow_arch=dice.uniform(0.2, 1.3),
         brow_gap=dice.uniform(0.06, 0.13),
@@ -223,14 +268,23 @@ def sample_light(dice: Dice) -> Light:
     azimuth, height = dice.uniform(-1.25, 1.25), dice.uniform(-0.15, 0.95)
     direction = torch.stack([azimuth.sin() * height.cos(), height.sin(), azimuth.cos() * height.cos()], dim=-1)
     key = dice.uniform(0.5, 0.95)
-    return Light(direction, key, 0.92 - 0.62 * key + dice.uniform(-0.06, 0.1), dice.uniform(-1, 1), dice.chance(0.5) * dice.uniform(0.2, 1), dice.uniform(-1, 1))
+    return Light(
+        direction,
+        key,
+        0.92 - 0.62 * key + dice.uniform(-0.06, 0.1),
+        dice.uniform(-1, 1),
+        dice.chance(0.5) * dice.uniform(0.2, 1),
+        dice.uniform(-1, 1),
+    )
 
 
 def sample_backdrop(dice: Dice) -> Backdrop:
     "Walls of muted colour with boards or blurred lights."
     muted = lambda *shape: 0.6 * dice.uniform(0.12, 0.85, *shape, 1) + 0.4 * dice.uniform(0.08, 0.9, *shape, 3)
     boards = torch.cat([dice.uniform(-1, 1, 4, 2), dice.uniform(0.08, 0.55, 4, 2), muted(4)], dim=-1)
-    lights = torch.cat([dice.uniform(-1.1, 1.1, 6, 2), dice.uniform(0.08, 0.3, 6, 1), dice.uniform(0.1, 0.9, 6, 3)], dim=-1)
+    lights = torch.cat(
+        [dice.uniform(-1.1, 1.1, 6, 2), dice.uniform(0.08, 0.3, 6, 1), dice.uniform(0.1, 0.9, 6, 3)], dim=-1
+    )
     kind = dice.uniform(0, 1)
     return Backdrop(
         muted(), muted(), dice.uniform(-1, 1, 2), boards, lights,
@@ -268,9 +322,10 @@ def sample_poses(
     signed = lambda *shape: dice.uniform(-1, 1, *shape)
     jaw = dice.uniform(0, 1) ** 1.3 * dice.chance(0.7)
     mood = dice.uniform(-0.6, 1)  # frown or smile
+    seldom = lambda share: dice.chance(share) * dice.uniform(0, 1)
     expression = torch.stack(
-        [jaw, 0.7 * signed(), 1.1 * mood.clamp_min(0), (-mood).clamp_min(0), signed(), dice.chance(0.2) * dice.uniform(0, 1),
-         dice.chance(0.2) * dice.uniform(0, 1), dice.chance(0.12) * dice.uniform(0, 1)], dim=-1,
+        [jaw, 0.7 * signed(), 1.1 * mood.clamp_min(0), (-mood).clamp_min(0), signed(), seldom(0.2), seldom(0.2), seldom(0.12)],
+        dim=-1,
     )  # fmt: skip
     blink = torch.lerp(dice.uniform(0, 0.1), dice.uniform(0.3, 1.0), dice.chance(0.15))[:, None].repeat(1, 2)
     blink[:, 0] = torch.maximum(blink[:, 0], dice.chance(0.05))  # a wink
@@ -280,7 +335,17 @@ def sample_poses(
     reach = torch.where(mic, torch.stack([0.35 * signed(), dice.uniform(-1.0, -0.75)], dim=-1), reach)
     pose = signed(3) * torch.tensor([yaw, pitch, roll])
     gaze = torch.where(dice.chance(0.45)[:, None] > 0, signed(2), 0.3 * signed(2))
-    return FaceMotion(pose, expression, blink, gaze, signed(2) * torch.tensor([0.14, 0.09]), 1 + 0.1 * signed(), kind, reach, 0.6 * signed())
+    return FaceMotion(
+        pose,
+        expression,
+        blink,
+        gaze,
+        signed(2) * torch.tensor([0.14, 0.09]),
+        1 + 0.1 * signed(),
+        kind,
+        reach,
+        0.6 * signed(),
+    )
 
 # %% ../nbs/02f_cast.ipynb #ec4a7c21
 def drift(
@@ -319,10 +384,10 @@ def sample_track(
     lips = wander(2, 0.16)
     mood = wander(1, 2.5)[:, 0]
     brows = wander(2, 0.8)
-    zero = torch.zeros(frames)
+    zero, up = torch.zeros(frames), lambda values: values.clamp_min(0)
     expression = torch.stack(
-        [0.8 * voice * syllable, 0.7 * voice * lips[:, 0], mood.clamp_min(0), 0.6 * (-mood).clamp_min(0), 0.7 * brows[:, 0],
-         0.6 * brows[:, 1].clamp_min(0), 0.8 * voice * lips[:, 1].clamp_min(0), zero], dim=-1,
+        [0.8 * voice * syllable, 0.7 * voice * lips[:, 0], up(mood), 0.6 * up(-mood), 0.7 * brows[:, 0],
+         0.6 * up(brows[:, 1]), 0.8 * voice * up(lips[:, 1]), zero], dim=-1,
     )  # fmt: skip
     blink = zero.clone()
     moment = float(torch.rand(1, generator=generator))
@@ -331,5 +396,15 @@ def sample_track(
         moment += 1.2 + 2.8 * float(torch.rand(1, generator=generator))
     hold = wander(2, 0.7)
     gaze = torch.tanh(4 * hold) * hold.abs().clamp(0.15, 1)  # glances: fast moves, rests between
-    still = FaceMotion(pose, expression, blink[:, None].repeat(1, 2), gaze, wander(2, 2.0) * 0.06, 1 + 0.03 * wander(1, 3.0)[:, 0], zero, zero[:, None].repeat(1, 2), zero)
+    still = FaceMotion(
+        pose,
+        expression,
+        blink[:, None].repeat(1, 2),
+        gaze,
+        wander(2, 2.0) * 0.06,
+        1 + 0.03 * wander(1, 3.0)[:, 0],
+        zero,
+        zero[:, None].repeat(1, 2),
+        zero,
+    )
     return still

@@ -12,25 +12,31 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from . import paint
 from .bust import BACKGROUND, CLOTHES, EAR, EYE, GLASSES, HAIR, MOUTH, PARTS, SKIN, Bust, landmark_weights
 from .cast import FaceParams, combine, neutral_motion, sample_people, sample_poses, sample_track
 from .core import Pair, UserError, atomic_path
 from .hair import hairline
 from .mesh import FaceMotion, smooth
-from mcnet.paint import (
-    Paint, paint_age, paint_backdrop, paint_beard, paint_brows, paint_chart, paint_clothes, paint_ear, paint_eye, paint_eyelids,
-    paint_hair, paint_lips, paint_mouth, paint_occluder, paint_scalp, paint_skin, shade,
-)  # fmt: skip
-from .raster import FAR, barycentric, facing, project, rasterize
+from .raster import FAR, Fragments, Paint, barycentric, facing, open_sky, project, rasterize, shade
 
 # %% auto #0
-__all__ = ['SAMPLES', 'COARSE', 'FINE', 'COARSE_UP_TO', 'DEPTH_TOLERANCE', 'PARTNERS', 'bust_for', 'Rendered', 'open_sky',
-           'paint_head', 'hairline_at', 'paint_part', 'shade_samples', 'groups', 'render', 'label_parts', 'deferred',
-           'look_up', 'true_deformation', 'render_clip', 'FacePairs', 'FaceParams', 'FaceMotion', 'combine',
-           'neutral_motion', 'sample_people', 'sample_poses', 'sample_track', 'PARTS']
+__all__ = ['SAMPLES', 'COARSE', 'FINE', 'COARSE_UP_TO', 'DEPTH_TOLERANCE', 'PARTNERS', 'bust_for', 'Rendered', 'paint_head',
+           'hairline_at', 'paint_part', 'shade_samples', 'groups', 'render', 'label_parts', 'deferred', 'look_up',
+           'true_deformation', 'render_clip', 'CacheSettings', 'draw_cache', 'stored_cache', 'FacePairs', 'FaceParams',
+           'FaceMotion', 'combine', 'neutral_motion', 'sample_people', 'sample_poses', 'sample_track', 'PARTS']
 
-# %% ../nbs/02_faces.ipynb #b67f634f
-_all_ = ['FaceParams', 'FaceMotion', 'combine', 'neutral_motion', 'sample_people', 'sample_poses', 'sample_track', 'PARTS']
+# %% ../nbs/02_faces.ipynb #5100ef71
+_all_ = [
+    "FaceParams",
+    "FaceMotion",
+    "combine",
+    "neutral_motion",
+    "sample_people",
+    "sample_poses",
+    "sample_track",
+    "PARTS",
+]
 
 # %% ../nbs/02_faces.ipynb #59639e33
 SAMPLES = 2  # each pixel averages SAMPLES × SAMPLES samples
@@ -65,34 +71,20 @@ class Rendered(typing.NamedTuple):
     depth: torch.Tensor | None = None  # (B, S, S)
     screen: torch.Tensor | None = None  # (B, V, 3): vertices in pixels, and their depth
 
-
-def open_sky(
-    depth: torch.Tensor,  # (B, R, R)
-) -> torch.Tensor:  # (B, R, R) in [0.4, 1]
-    "Ambient occlusion from the depth picture alone: dark where the neighbourhood lies nearer to the camera."
-    far = torch.where(depth >= FAR, 1.5, depth)[:, None]
-    small = F.avg_pool2d(far, max(1, depth.shape[-1] // 64))
-    buried = 0
-    for reach in (1, 4):
-        wide = F.avg_pool2d(F.pad(small, (reach,) * 4, mode="replicate"), 2 * reach + 1, stride=1)
-        wide = F.interpolate(wide, size=depth.shape[-2:], mode="bilinear")
-        buried = buried + ((far - wide) * 2.2).clamp(0, 0.32)
-    return 1 - buried[:, 0]
-
 # %% ../nbs/02_faces.ipynb #8982069a
 def paint_head(place: torch.Tensor, params: FaceParams) -> Paint:
     "All layers of the head grid: skin, age, scalp, beard, lips, lids, brows, clothes."
     x, y, angle, _, _ = place.unbind(-1)
     look, front = params.look, smooth(0.0, 0.3, angle.cos())
-    colour = paint_age(paint_skin(x, y, front, look), x, y, front, look)
+    colour = paint.paint_age(paint.paint_skin(x, y, front, look), x, y, front, look)
     line = hairline_at(angle, params)
     roots = torch.lerp(0.35 * look.stubble, torch.ones_like(y), params.hair.cover)
     roots = roots * (1 - 0.85 * (params.hair.crown > 0) * smooth(0.84, 1.0, y))
-    colour = paint_scalp(colour, y, angle, line, look, roots)
-    colour = paint_beard(colour, x, y, front, look)
-    colour, lips = paint_lips(colour, x, y, front, look)
-    colour = paint_brows(paint_eyelids(colour, x, y, front, look), x, y, front, look)
-    cloth_colour, clothes = paint_clothes(x, y, angle, look)
+    colour = paint.paint_scalp(colour, y, angle, line, look, roots)
+    colour = paint.paint_beard(colour, x, y, front, look)
+    colour, lips = paint.paint_lips(colour, x, y, front, look)
+    colour = paint.paint_brows(paint.paint_eyelids(colour, x, y, front, look), x, y, front, look)
+    cloth_colour, clothes = paint.paint_clothes(x, y, angle, look)
     colour = torch.lerp(colour, cloth_colour, clothes[:, None])
     gloss = (0.10 + (0.22 + 0.25 * look.lipstick) * lips) * (1 - clothes)
     return Paint(colour, gloss, torch.zeros_like(y))
@@ -112,17 +104,17 @@ def paint_part(part: int, place: torch.Tensor, params: FaceParams) -> Paint:
     if part == SKIN:
         return paint_head(place, params)
     if part == HAIR:
-        colour, gloss = paint_hair(place[:, :2], look, params.hair.curl)
+        colour, gloss = paint.paint_hair(place[:, :2], look, params.hair.curl)
         return Paint(colour, gloss, zero)
     if part == EYE:
-        return Paint(paint_eye(place[:, :3], look, params.motion), zero + 0.9, zero + 0.3)
+        return Paint(paint.paint_eye(place[:, :3], look, params.motion), zero + 0.9, zero + 0.3)
     if part == MOUTH:
-        return Paint(paint_mouth(place[:, 3], place[:, 0], look), zero, zero + 0.65)
+        return Paint(paint.paint_mouth(place[:, 3], place[:, 0], look), zero, zero + 0.65)
     if part == EAR:
-        return Paint(paint_ear(place[:, :3], look), zero + 0.06, zero)
+        return Paint(paint.paint_ear(place[:, :3], look), zero + 0.06, zero)
     if part == GLASSES:
         return Paint(look.frame.expand(len(place), 3), zero + 0.7, zero)
-    return Paint(paint_occluder(place[:, :3], look, params.motion), zero + 0.1, zero)
+    return Paint(paint.paint_occluder(place[:, :3], look, params.motion), zero + 0.1, zero)
 
 # %% ../nbs/02_faces.ipynb #0ccb09ff
 def shade_samples(
@@ -139,9 +131,9 @@ def shade_samples(
         if len(chosen) == 0:
             continue
         mine = params if len(params) == 1 else params[chosen]
-        paint = paint_part(p, place[chosen], mine)
-        soft = torch.full_like(paint.gloss, 0.4 if p == HAIR else 0.22)
-        colour[chosen] = shade(paint, normal[chosen], sky[chosen], soft, mine.light)
+        painted = paint_part(p, place[chosen], mine)
+        soft = torch.full_like(painted.gloss, 0.4 if p == HAIR else 0.22)
+        colour[chosen] = shade(painted, normal[chosen], sky[chosen], soft, mine.light)
     return colour
 
 
@@ -170,16 +162,16 @@ def render(
     points, normals = bust(params.identity, params.hair, params.wear, params.motion)
     screen = project(points, size)
     fine = torch.cat([(screen[..., :2] + 0.5) * SAMPLES - 0.5, screen[..., 2:]], dim=-1)
-    triangle, depth = rasterize(fine, bust.triangles, bust.two_sided, size * SAMPLES)
-    colour = deferred(params, bust, fine, normals, triangle, depth, lit)
-    average = lambda samples: F.avg_pool2d(samples, SAMPLES)
-    mask = average((triangle >= 0).float()[:, None])
-    wall = paint_backdrop(params.backdrop, size) if lit else torch.full_like(colour[:, :, :size, :size], 0.5)
+    samples = rasterize(fine, bust.triangles, bust.two_sided, size * SAMPLES)
+    colour = deferred(params, bust, fine, normals, samples, lit=lit)
+    average = lambda values: F.avg_pool2d(values, SAMPLES)
+    mask = average((samples.triangle >= 0).float()[:, None])
+    wall = paint.paint_backdrop(params.backdrop, size) if lit else torch.full_like(colour[:, :, :size, :size], 0.5)
     image = (average(colour) + (1 - mask) * wall).clamp(0, 1)
     if not truth:
         return Rendered(image, mask)
     landmarks = (screen[:, ids] * weights[:, :, None]).sum(2)  # (B, 68, 3)
-    near = F.max_pool2d(depth[:, None], 2 * SAMPLES + 1, 1, SAMPLES)[:, 0]
+    near = F.max_pool2d(samples.depth[:, None], 2 * SAMPLES + 1, 1, SAMPLES)[:, 0]
     nearest = look_up(near, (landmarks[..., :2] + 0.5) * SAMPLES - 0.5)
     visible = (landmarks[..., 2] < nearest + 0.06) & ((landmarks[..., :2] + 0.5) / size - 0.5).abs().amax(-1).le(0.5)
     places = landmarks[..., :2] / (size - 1) * 2 - 1
@@ -187,30 +179,40 @@ def render(
     return Rendered(image, mask, places, visible, label_parts(params, bust, screen, seen.triangle), *seen, screen)
 
 
-def label_parts(params: FaceParams, bust: Bust, screen: torch.Tensor, triangle: torch.Tensor) -> torch.Tensor:  # (B, S, S)
+def label_parts(
+    params: FaceParams, bust: Bust, screen: torch.Tensor, triangle: torch.Tensor
+) -> torch.Tensor:  # (B, S, S)
     "The part that each pixel's centre sees; where the garment ends is the painter's affair."
     parts = torch.where(triangle >= 0, bust.parts[triangle.clamp_min(0)], BACKGROUND)
     image, row, column = (parts == SKIN).nonzero(as_tuple=True)
     vertices = bust.triangles[triangle[image, row, column]]  # (N, 3)
     weights = barycentric(screen[image[:, None], vertices], column.float(), row.float())
     place = (bust.places[vertices] * weights[..., None]).sum(1)
-    _, clothes = paint_clothes(place[:, 0], place[:, 1], place[:, 2], params.look[image])
+    _, clothes = paint.paint_clothes(place[:, 0], place[:, 1], place[:, 2], params.look[image])
     parts[image, row, column] = torch.where(clothes > 0.5, CLOTHES, SKIN)
     return parts
 
 
-def deferred(params, bust: Bust, fine, normals, triangle, depth, lit: bool) -> torch.Tensor:  # (B, 3, R, R)
-    "The colour of every sample that sees something."
-    batch, resolution = triangle.shape[:2]
+def deferred(
+    params: FaceParams,
+    bust: Bust,
+    fine: torch.Tensor,  # (B, V, 3): vertices on the sample grid
+    normals: torch.Tensor,  # (B, V, 3)
+    seen: Fragments,  # of the sample grid
+    *,
+    lit: bool,
+) -> torch.Tensor:  # (B, 3, R, R)
+    "The colour of every sample that sees something: interpolate place and normal, paint, light."
+    batch, resolution = seen.triangle.shape[:2]
     table = torch.cat([normals, bust.places.expand(batch, -1, -1), fine], dim=-1).flatten(0, 1)  # (B*V, 11)
     vertices = bust.places.shape[0]
-    sky = open_sky(depth).flatten()
-    hit = (triangle.flatten() >= 0).nonzero()[:, 0]
+    sky = open_sky(seen.depth).flatten()
+    hit = (seen.triangle.flatten() >= 0).nonzero()[:, 0]
     owner = hit // resolution**2
     colour = fine.new_zeros(batch * resolution**2, 3)
     for part_of, index in groups(owner, batch):
         at = hit[part_of]
-        t = triangle.flatten()[at]
+        t = seen.triangle.flatten()[at]
         corners = table[bust.triangles[t] + (owner[part_of] * vertices)[:, None]]  # (N, 3, 11)
         x, y = (at % resolution).float(), (at // resolution % resolution).float()
         w = barycentric(corners[..., 8:], x, y).clamp(0, 1)[..., None]
@@ -219,7 +221,7 @@ def deferred(params, bust: Bust, fine, normals, triangle, depth, lit: bool) -> t
         if lit:
             colour[at] = shade_samples(params[index], bust.parts[t], place, normal, sky[at])
         else:
-            colour[at] = paint_chart(bust.parts[t], place)
+            colour[at] = paint.paint_chart(bust.parts[t], place)
     return colour.view(batch, resolution, resolution, 3).permute(0, 3, 1, 2)
 
 # %% ../nbs/02_faces.ipynb #340163c8
@@ -278,6 +280,59 @@ def render_clip(
 PARTNERS = 3  # driving frames for which the truth of each source frame is kept
 
 
+class CacheSettings(typing.NamedTuple):
+    "What the frames of a cache depend on."
+
+    people: int
+    frames: int
+    size: int
+    seed: int
+    yaw: float
+    truth: bool
+    occluders: float
+    version: int = 2  # of the drawings and of what is kept
+
+
+def draw_cache(
+    settings: CacheSettings,
+    partners: torch.Tensor,  # (PARTNERS,) steps from a driving frame to its sources
+    device: torch.device,
+    progress: typing.Callable[[int, int], None] | None = None,
+) -> list[
+    torch.Tensor
+]:  # frames (people, frames, 3, S, S) uint8; with truth, flows (…, PARTNERS, S, S, 2) half and visible
+    "Draw everybody, one person after another."
+    generator = torch.Generator().manual_seed(settings.seed)
+    people = sample_people(settings.people, generator=generator)
+    rows = []
+    for i in range(settings.people):
+        poses = sample_poses(settings.frames, generator=generator, yaw=settings.yaw, occluders=settings.occluders)
+        drawn = render(combine(people[i], poses).to(device), settings.size, truth=settings.truth)
+        row = [(drawn.image * 255).round().to(torch.uint8).cpu()]
+        if settings.truth:
+            pairs = [true_deformation(Rendered(*(v.roll(-int(step), 0) for v in drawn)), drawn) for step in partners]
+            row.append(torch.stack([deformation.half().cpu() for deformation, _ in pairs], dim=1))
+            row.append(torch.stack([visible.cpu() for _, visible in pairs], dim=1))
+            row.append(drawn.landmarks[:, 36:].half().cpu())  # eyes and mouth: what `Pair.focus` holds
+        rows.append(row)
+        if progress is not None:
+            progress(i + 1, settings.people)
+    return [torch.stack(column) for column in zip(*rows)]
+
+
+def stored_cache(
+    path: str | Path,
+    settings: CacheSettings,
+) -> list[torch.Tensor] | None:  # None where there is no such file
+    "Frames drawn earlier; frames of other settings raise `UserError`."
+    if not Path(path).is_file():
+        return None
+    kept = torch.load(path, weights_only=True)
+    if kept["settings"] != settings._asdict():
+        raise UserError(f"{path} holds frames drawn with other settings; delete it or name another file")
+    return kept["tensors"]
+
+# %% ../nbs/02_faces.ipynb #6030c90a
 class FacePairs:
     "Endless batches of (source, driving) frames of the same person, out of a cache that is drawn once."
 
@@ -297,62 +352,30 @@ class FacePairs:
         progress: typing.Callable[[int, int], None] | None = None,  # called with (people drawn, people)
     ):
         self.batch_size, self.seed, self.device = batch_size, seed, torch.device(device)
-        self.partners = 1 + torch.stack([torch.randperm(frames - 1, generator=torch.Generator().manual_seed(seed + 1))[:PARTNERS]] * frames)
-        settings = dict(people=people, frames=frames, size=size, seed=seed, yaw=yaw, truth=truth, occluders=occluders, version=1)
-        stored = self._restore(cache, settings)
+        settings = CacheSettings(people, frames, size, seed, yaw, truth, occluders)
+        self.partners = 1 + torch.randperm(frames - 1, generator=torch.Generator().manual_seed(seed + 1))[:PARTNERS]
+        stored = None if cache is None else stored_cache(cache, settings)
         if stored is None:
-            stored = [torch.stack(column) for column in zip(*self._draw(settings, progress))]
+            stored = draw_cache(settings, self.partners, self.device, progress)
             if cache is not None:
                 with atomic_path(cache) as temporary:
-                    torch.save({"settings": settings, "tensors": stored}, temporary)
-        self.images = stored[0]  # (people, frames, 3, S, S) uint8
-        self.flows, self.visible = stored[1:] if truth else (None, None)  # (people, frames, PARTNERS, ...) half, bool
-
-    @staticmethod
-    def _restore(cache, settings: dict):
-        if cache is None or not Path(cache).is_file():
-            return None
-        kept = torch.load(cache, weights_only=True)
-        if kept["settings"] != settings:
-            raise UserError(f"{cache} holds frames drawn with other settings; delete it or name another file")
-        return kept["tensors"]
-
-    def _draw(self, settings: dict, progress):
-        "One person after another: images, and flows from every frame to its partners."
-        generator = torch.Generator().manual_seed(settings["seed"])
-        count, frames, size = settings["people"], settings["frames"], settings["size"]
-        people = sample_people(count, generator=generator)
-        for i in range(count):
-            poses = sample_poses(frames, generator=generator, yaw=settings["yaw"], occluders=settings["occluders"])
-            drawn = render(combine(people[i], poses).to(self.device), size, truth=settings["truth"])
-            if progress is not None:
-                progress(i + 1, count)
-            image = (drawn.image * 255).round().to(torch.uint8).cpu()
-            yield (image, *self._truth(drawn)) if settings["truth"] else (image,)
-
-    def _truth(self, drawn: Rendered):
-        frames, flows, visibles = len(drawn.image), [], []
-        pick = lambda index: Rendered(*(value[index] for value in drawn))
-        for k in range(min(PARTNERS, frames - 1)):
-            source = (torch.arange(frames) + self.partners[:, k]) % frames
-            deformation, visible = true_deformation(pick(source.to(drawn.image.device)), drawn)
-            flows.append(deformation.half().cpu())
-            visibles.append(visible.cpu())
-        return torch.stack(flows, dim=1), torch.stack(visibles, dim=1)
+                    torch.save({"settings": settings._asdict(), "tensors": stored}, temporary)
+        self.images = stored[0]
+        self.flows, self.visible, self.focus = stored[1:] if truth else (None, None, None)
 
     def __iter__(self) -> typing.Iterator[Pair]:
         "The same order for the same seed, for ever."
         generator = torch.Generator().manual_seed(self.seed + 2)
         people, frames = self.images.shape[:2]
+        draw = lambda low, high: torch.randint(low, high, (self.batch_size,), generator=generator)
         unpack = lambda image: image.to(self.device).float() / 255
         while True:
-            who = torch.randint(people, (self.batch_size,), generator=generator)
-            driving = torch.randint(frames, (self.batch_size,), generator=generator)
-            if self.flows is None:
-                source = (driving + torch.randint(1, frames, (self.batch_size,), generator=generator)) % frames
-                yield Pair(unpack(self.images[who, source]), unpack(self.images[who, driving]))
-                continue
-            slot = torch.randint(self.flows.shape[2], (self.batch_size,), generator=generator)
-            source = (driving + self.partners[driving, slot]) % frames
-            flow, seen = self.flows[who, driving, slot], self.visible[who, driving, slot]
-            yield Pair(unpack(self.images[who, source]), unpack(self.images[who, driving]), flow.to(self.device).float(), seen.to(self.device).float())
+            who, driving = draw(0, people), draw(0, frames)
+            slot = draw(0, len(self.partners))
+            step = draw(1, frames) if self.flows is None else self.partners[slot]
+            source = (driving + step) % frames
+            pair = Pair(unpack(self.images[who, source]), unpack(self.images[who, driving]))
+            if self.flows is not None:
+                known = self.flows[who, driving, slot], self.visible[who, driving, slot], self.focus[who, driving]
+                pair = Pair(*pair[:2], *(tensor.to(self.device).float() for tensor in known))
+            yield pair

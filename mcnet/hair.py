@@ -54,7 +54,7 @@ def hairline(
 
 # %% ../nbs/02d_hair.ipynb #15243257
 class HairShell:
-    "A grid of strands: each column starts at the crown, follows the skull, and ends at the hairline or falls beyond it."
+    "A grid of strands: each column starts at the crown and follows the skull to the hairline, or falls beyond it."
 
     LEVELS = 200  # entries of the look-up from height to arc length
 
@@ -72,7 +72,9 @@ class HairShell:
         self.row_of_arc = interpolate(self.arc_steps, arc, torch.arange(template.rows, device=y.device).float())
         self.heights = torch.linspace(-1.0, 1.2, self.LEVELS, device=y.device)
         falling = y.cummin(0).values - 1e-5 * torch.arange(template.rows, device=y.device)[:, None]
-        self.arc_of_height = torch.stack([interpolate(-self.heights, -falling[:, c], arc) for c in range(template.columns)], dim=1)
+        self.arc_of_height = torch.stack(
+            [interpolate(-self.heights, -falling[:, c], arc) for c in range(template.columns)], dim=1
+        )
         self.angle = template.angle.view(template.rows, template.columns)[0]
         self.along = torch.linspace(0, 1, rows, device=y.device)[:, None]  # (R, 1), 0 crown, 1 tip
 
@@ -119,12 +121,19 @@ def hair_thickness(
     x, y, _ = point.unbind(-1)
     degrees = angle.abs() * 180 / math.pi
     front = smooth(80, 35, degrees)
-    body = h["thickness"] * (0.6 + 0.45 * smooth(0.3, 1.1, y) + 0.5 * h["side"] * smooth(-0.3, 0.3, y) * smooth(1.0, 0.6, y) * smooth(150, 80, degrees))
+    body = h["thickness"] * (
+        0.6
+        + 0.45 * smooth(0.3, 1.1, y)
+        + 0.5 * h["side"] * smooth(-0.3, 0.3, y) * smooth(1.0, 0.6, y) * smooth(150, 80, degrees)
+    )
     quiff = 0.16 * h["quiff"] * bump(angle - 0.4 * h["part"], 0.8) * smooth(0.5, 0.85, along) * (1 - h["fringe"])
     sweep = 0.05 * h["part"] * torch.tanh(x * 5) * smooth(0.5, 0.9, y) * front
     groove = 0.75 * body * bump(x - 0.3 * h["part"], 0.035) * smooth(0.65, 0.9, y) * front * (h["part"].abs() > 0.35)
     wave = 0.010 * torch.sin(31 * angle + 3 * torch.sin(9 * along)) * smooth(0.1, 0.4, along)
-    curl = h["curl"] * (0.035 * torch.sin(11 * angle + 5 * h["part"]) * torch.sin(15 * along + 3) + 0.022 * torch.sin(23 * angle + 17 * along))
+    curl = h["curl"] * (
+        0.035 * torch.sin(11 * angle + 5 * h["part"]) * torch.sin(15 * along + 3)
+        + 0.022 * torch.sin(23 * angle + 17 * along)
+    )
     curl = curl * smooth(0.0, 0.2, along) * smooth(0.02, 0.12, h["thickness"])
     loose = torch.maximum((h["length"] > 0) * smooth(50, 74, degrees), 0.6 * smooth(0.2, 0.5, h["fringe"]) * front)
     tip = torch.maximum(smooth(0, 0.2, 1 - along) ** 0.6, 0.6 * loose)
@@ -151,7 +160,9 @@ def wear_hair(
     point = shell.on_skull(head, arc)
     axis = torch.stack([torch.zeros_like(arc), point[..., 1].clamp(-1.2, 0.45), torch.full_like(arc, -0.12)], dim=-1)
     outward = F.normalize(point - axis, dim=-1)
-    outward = outward * torch.stack([torch.ones_like(arc), smooth(0.2, 0.5, point[..., 1]), torch.ones_like(arc)], dim=-1)
+    outward = outward * torch.stack(
+        [torch.ones_like(arc), smooth(0.2, 0.5, point[..., 1]), torch.ones_like(arc)], dim=-1
+    )
     point = point + outward * hair_thickness(hair, shell.angle, u, point)[..., None]
     long = (hair.length > 0)[:, None, None]
     loose = long * smooth(0.12, -0.38, height) * (u > share)
@@ -171,7 +182,18 @@ def curtain(
     curl, side, thickness = (value[:, None, None] for value in (hair.curl, hair.side, hair.thickness))
     waves = curl * (0.05 * torch.sin(9 * height + 6 * angle) + 0.03 * torch.sin(16 * height + 11 * angle))
     strands = 0.014 * torch.sin(31 * angle) + 0.01 * torch.sin(53 * angle + 4 * height)
-    radius = 0.78 + 0.5 * thickness + 0.1 * side + waves + strands - 0.10 * smooth(-0.5, -1.2, height) + 0.1 * smooth(-1.2, -1.7, height)
+    radius = (
+        0.78
+        + 0.5 * thickness
+        + 0.1 * side
+        + waves
+        + strands
+        - 0.10 * smooth(-0.5, -1.2, height)
+        + 0.1 * smooth(-1.2, -1.7, height)
+    )
     forward = smooth(110, 60, angle.abs() * 180 / math.pi) * smooth(-0.6, -1.3, height)
     tip = 1 - 0.12 * smooth(0.93, 1.0, along)
-    return torch.stack([radius * tip * angle.sin() * 1.02, height + 0 * angle, -0.14 + radius * angle.cos() * 1.05 + 0.14 * forward], dim=-1)
+    return torch.stack(
+        [radius * tip * angle.sin() * 1.02, height + 0 * angle, -0.14 + radius * angle.cos() * 1.05 + 0.14 * forward],
+        dim=-1,
+    )

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 
 # %% auto #0
-__all__ = ['MOUTH_Y', 'MOUTH_WIDTH', 'EYE_X', 'EYE_Y', 'EYE_WIDTH', 'EYEBALL', 'FOLD', 'RINGS', 'RELIEF', 'EXPRESSIONS', 'LID_UP',
-           'LID_DOWN', 'LID_CLOSED', 'IDENTITIES', 'Params', 'FaceMotion', 'smooth', 'bump', 'blob', 'catmull_rom',
-           'Template', 'row_table', 'loft', 'facial_relief', 'build_template', 'vector', 'skull_basis', 'feature_basis',
-           'jaw_weight', 'expression_basis', 'open_lids', 'drape_lids', 'HeadModel']
+__all__ = ['MOUTH_Y', 'MOUTH_WIDTH', 'EYE_X', 'EYE_Y', 'EYE_WIDTH', 'EYEBALL', 'FOLD', 'RINGS', 'RELIEF', 'Field', 'EXPRESSIONS',
+           'LID_UP', 'LID_DOWN', 'LID_CLOSED', 'IDENTITIES', 'Params', 'FaceMotion', 'smooth', 'bump', 'blob',
+           'catmull_rom', 'Template', 'row_table', 'loft', 'facial_relief', 'build_template', 'vector', 'skull_basis',
+           'feature_basis', 'jaw_weight', 'expression_basis', 'open_lids', 'drape_lids', 'HeadModel']
 
 # %% ../nbs/02a_mesh.ipynb #65208c8f
 @dataclasses.dataclass
@@ -133,7 +133,9 @@ def row_table(
     "Rows from crown to chest: dense where faces have detail, with FOLD equal rows at the mouth and eye lines."
     fine = torch.linspace(0, len(RINGS) - 1, 4001)
     height, width = catmull_rom(fine, RINGS)[:, :2].T
-    detail = 0.9 + 1.6 * bump(height - EYE_Y, 0.22) + 1.4 * bump(height + 0.27, 0.14) + 2.0 * bump(height - MOUTH_Y, 0.2)
+    detail = (
+        0.9 + 1.6 * bump(height - EYE_Y, 0.22) + 1.4 * bump(height + 0.27, 0.14) + 2.0 * bump(height - MOUTH_Y, 0.2)
+    )
     detail = detail * smooth(-1.5, -1.1, height) + 0.22
     length = (height.diff() ** 2 + width.diff() ** 2).sqrt() * detail[1:]
     along = F.pad(length.cumsum(0), (1, 0)) / length.sum()
@@ -178,7 +180,9 @@ def facial_relief(
     "The hills of a face as named fields; the mean face and the bases are sums of these."
     x, y, side = t.x, t.y, t.x.abs()
     return {
-        "ridge": bump(x, 0.066 + 0.05 * smooth(0.25, -0.25, y)) * smooth(0.36, -0.2, y) ** 1.15 * smooth(-0.335, -0.235, y),
+        "ridge": bump(x, 0.066 + 0.05 * smooth(0.25, -0.25, y))
+        * smooth(0.36, -0.2, y) ** 1.15
+        * smooth(-0.335, -0.235, y),
         "tip": blob(x, y + 0.215, 0.095, 0.075),
         "wings": blob(side - 0.095, y + 0.25, 0.048, 0.052),
         "socket": blob(side - 0.27, y - 0.12, 0.17, 0.12),
@@ -216,8 +220,11 @@ def build_template(
     points = t.points + torch.stack([torch.zeros_like(lift), lift, height - 0.16 * inside], dim=-1)
     return t._replace(points=points)
 
-# %% ../nbs/02a_mesh.ipynb #26233c2a
-def vector(x=0.0, y=0.0, z=0.0) -> torch.Tensor:  # (V, 3)
+# %% ../nbs/02a_mesh.ipynb #31d45649
+Field = torch.Tensor | float
+
+
+def vector(x: Field = 0.0, y: Field = 0.0, z: Field = 0.0) -> torch.Tensor:  # (V, 3)
     "Three fields, or zeros, as a field of vectors."
     like = next(part for part in (x, y, z) if torch.is_tensor(part))
     return torch.stack([part if torch.is_tensor(part) else torch.zeros_like(like) for part in (x, y, z)], dim=-1)
@@ -233,7 +240,16 @@ def skull_basis(
     top, low = smooth(0.1, 0.8, y), smooth(-0.05, -0.7, y) * head
     neck = smooth(-0.98, -1.15, y) * smooth(-1.75, -1.4, y)
     jowl, under = blob(side - 0.44, y + 0.6, 0.24, 0.26) * head, blob(x, y + 1.03, 0.36, 0.13) * t.front
-    cranium, face = smooth(0.15, 0.75, y), smooth(0.35, -0.2, y) * head
+    cranium, shoulder = smooth(0.15, 0.75, y), smooth(-1.42, -1.75, y)
+    jaw_end = smooth(-0.7, -1.0, y) * smooth(-1.3, -1.1, y)
+    fat = jowl + 0.5 * blob(side - 0.5, y + 0.2, 0.2, 0.25)
+    child_x = x * (0.05 * cranium - 0.09 * jaw_end - 0.16 * neck - 0.22 * shoulder)
+    child_x = child_x + sign * 0.035 * blob(side - 0.42, y + 0.38, 0.2, 0.2)
+    child_y = -0.13 * bump(y - 0.05, 0.5) * head + 0.17 * smooth(-0.35, -1.0, y) + 0.04 * cranium
+    child_z = (0.05 * blob(x, y - 0.6, 0.5, 0.3) - 0.05 * blob(x, y + 0.9, 0.2, 0.2)) * t.front - 0.10 * z * neck
+    sag_y = -0.055 * jowl - 0.03 * blob(side - 0.3, y - 0.2, 0.2, 0.06)
+    sag_z = -0.025 * blob(side - 0.42, y + 0.32, 0.15, 0.16)
+    bulk = blob(side - 0.3, y + 0.8, 0.3, 0.25), -blob(x, y + 1.0, 0.3, 0.14), 0.8 * blob(x, y + 0.88, 0.32, 0.22)
     return {
         "width": vector(x * head) * 0.05,
         "jaw_width": vector(x * low) * 0.10,
@@ -242,17 +258,14 @@ def skull_basis(
         "length": vector(0.0, -smooth(0.25, -0.9, y)) * 0.06,
         "crown_height": vector(0.0, smooth(0.3, 1.2, y)) * 0.05,
         "forehead": vector(0.0, 0.0, -blob(x, y - 0.8, 0.5, 0.3) * t.front) * 0.05,
-        "heavy": vector(sign * (jowl + 0.5 * blob(side - 0.5, y + 0.2, 0.2, 0.25)), -0.35 * under, 0.45 * jowl * t.front + 0.8 * under)
-        * 0.085 + vector(x * neck, 0.0, 0.7 * z * neck) * 0.14 + vector(x * smooth(-1.42, -1.75, y)) * 0.05,
+        "heavy": vector(sign * fat, -0.35 * under, 0.45 * jowl * t.front + 0.8 * under) * 0.085
+        + vector(x * (0.14 * neck + 0.05 * shoulder), 0.0, 0.098 * z * neck),
         "neck_width": vector(x * neck, 0.0, 0.6 * z * neck) * 0.12,
-        "shoulders": vector(x * smooth(-1.42, -1.75, y)) * 0.10,
-        "child": vector(x * (0.05 * cranium - 0.09 * smooth(-0.7, -1.0, y) * smooth(-1.3, -1.1, y) - 0.16 * neck
-        - 0.22 * smooth(-1.42, -1.75, y)) + sign * 0.035 * blob(side - 0.42, y + 0.38, 0.2, 0.2), -0.13 * bump(y - 0.05, 0.5) * head
-        + 0.17 * smooth(-0.35, -1.0, y) + 0.04 * cranium, (0.05 * blob(x, y - 0.6, 0.5, 0.3) - 0.05 * blob(x, y + 0.9, 0.2, 0.2)) * t.front - 0.10 * z * neck),
-        "sag": vector(0.4 * sign * jowl, -0.55 * jowl - 0.3 * blob(side - 0.3, y - 0.2, 0.2, 0.06), -0.25 * blob(side - 0.42, y + 0.32, 0.15, 0.16))
-        * 0.1 * t.front[:, None],
-        "beard_bulk": vector(x * blob(side - 0.3, y + 0.8, 0.3, 0.25), -blob(x, y + 1.0, 0.3, 0.14), 0.8 * blob(x, y + 0.88, 0.32, 0.22)) * 0.09 * t.front[:, None],
-    }  # fmt: skip
+        "shoulders": vector(x * shoulder) * 0.10,
+        "child": vector(child_x, child_y, child_z),
+        "sag": vector(0.04 * sign * jowl, sag_y, sag_z) * t.front[:, None],
+        "beard_bulk": vector(x * bulk[0], bulk[1], bulk[2]) * 0.09 * t.front[:, None],
+    }
 
 # %% ../nbs/02a_mesh.ipynb #4ff1f87a
 def feature_basis(
@@ -319,7 +332,9 @@ def expression_basis(
     return {
         "jaw": vector(0.0, -0.29 * jaw, -0.09 * jaw),
         "wide": vector(x * mouth * 0.2),
-        "smile": vector(0.07 * sign * corner, 0.09 * corner + 0.035 * cheek - 0.018 * centre, 0.045 * cheek - 0.035 * corner),
+        "smile": vector(
+            0.07 * sign * corner, 0.09 * corner + 0.035 * cheek - 0.018 * centre, 0.045 * cheek - 0.035 * corner
+        ),
         "frown": vector(0.01 * sign * corner, -0.055 * corner + 0.015 * centre, -0.01 * corner),
         "brow": vector(0.0, blob(side - 0.27, y - 0.36, 0.27, 0.13) * t.front * 0.08),
         "furrow": vector(-0.035 * sign * between, -0.055 * between, 0.012 * between),
@@ -341,7 +356,9 @@ def open_lids(
     blink = torch.where(t.x < 0, motion.blink[:, :1], motion.blink[:, 1:])  # (B, V)
     look_down = 0.022 * motion.gaze[:, 1:].clamp(-1, 0.4)
     upper = torch.lerp(LID_UP + look_down, torch.full_like(look_down, LID_CLOSED), blink) * bump(t.y - EYE_Y, 0.13)
-    lower = torch.lerp(-LID_DOWN + 0.5 * look_down, torch.full_like(look_down, LID_CLOSED), blink) * bump(t.y - EYE_Y, 0.10)
+    lower = torch.lerp(-LID_DOWN + 0.5 * look_down, torch.full_like(look_down, LID_CLOSED), blink) * bump(
+        t.y - EYE_Y, 0.10
+    )
     lift = across * torch.lerp(lower, upper, (1 + t.lid) / 2)
     return points + torch.stack([torch.zeros_like(lift), lift, torch.zeros_like(lift)], dim=-1)
 
@@ -385,7 +402,9 @@ class HeadModel:
         self,
         identity: torch.Tensor,  # (B, I) coefficients, about unit variance
         motion: FaceMotion,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # head (B, V, 3), neutral head (B, V, 3), eyeball centres (B, 2, 3)
+    ) -> tuple[
+        torch.Tensor, torch.Tensor, torch.Tensor
+    ]:  # head (B, V, 3), neutral head (B, V, 3), eyeball centres (B, 2, 3)
         "Shape first, then what the face does."
         rest = self.template.points + torch.einsum("bk,kvc->bvc", identity, self.identity)
         moved = rest + torch.einsum("bk,kvc->bvc", motion.expression, self.expression)

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import typing
 
 import torch
-import torch.nn.functional as F
 
-from .mesh import EYE_X, EYE_Y, EYE_WIDTH, EYEBALL, LID_UP, MOUTH_WIDTH, MOUTH_Y, FaceMotion, Params, blob, bump, smooth
+from . import mesh
+from .mesh import EYE_WIDTH, EYE_X, EYE_Y, MOUTH_WIDTH, MOUTH_Y, FaceMotion, Params, blob, bump, smooth
 
 # %% auto #0
-__all__ = ['Look', 'Light', 'Backdrop', 'Paint', 'random_at', 'noise', 'speckles', 'cover', 'tint', 'paint_skin', 'paint_age',
-           'paint_lips', 'paint_eyelids', 'paint_brows', 'paint_beard', 'paint_scalp', 'paint_mouth', 'paint_clothes',
-           'paint_eye', 'paint_hair', 'paint_ear', 'paint_occluder', 'paint_chart', 'shade', 'paint_backdrop']
+__all__ = ['Look', 'Backdrop', 'random_at', 'noise', 'speckles', 'cover', 'tint', 'paint_skin', 'paint_age', 'paint_lips',
+           'paint_eyelids', 'paint_brows', 'paint_beard', 'paint_scalp', 'paint_mouth', 'paint_clothes', 'paint_eye',
+           'paint_hair', 'paint_ear', 'paint_occluder', 'paint_chart', 'paint_backdrop']
 
 # %% ../nbs/02c_paint.ipynb #89cd14ea
 @dataclasses.dataclass
@@ -49,18 +48,6 @@ class Look(Params):
 
 
 @dataclasses.dataclass
-class Light(Params):
-    "One key light, the sky, and a rim."
-
-    direction: torch.Tensor  # (B, 3), towards the light, camera coordinates
-    key: torch.Tensor  # (B,) about 0.7
-    ambient: torch.Tensor  # (B,) about 0.45
-    warmth: torch.Tensor  # (B,) -1 … 1
-    rim: torch.Tensor  # (B,) 0 … 1: light from behind
-    rim_side: torch.Tensor  # (B,) -1 … 1
-
-
-@dataclasses.dataclass
 class Backdrop(Params):
     "A wall with a gradient, boards, blurred lights and grain."
 
@@ -73,14 +60,6 @@ class Backdrop(Params):
     lights_on: torch.Tensor  # (B,)
     grain: torch.Tensor  # (B,)
     seed: torch.Tensor  # (B,)
-
-
-class Paint(typing.NamedTuple):
-    "What the painter says about N samples."
-
-    colour: torch.Tensor  # (N, 3)
-    gloss: torch.Tensor  # (N,) how much it mirrors
-    glow: torch.Tensor  # (N,) share of colour that needs no light (eyes and teeth look dead without)
 
 # %% ../nbs/02c_paint.ipynb #4a24ff4c
 def random_at(
@@ -132,18 +111,26 @@ def paint_skin(
     colour = look.skin.expand(len(x), 3)
     mottle = noise(9 * x, 9 * y, look.seed) + 0.5 * noise(23 * x, 23 * y, look.seed + 1) - 0.75
     colour = tint(colour, (1.06, 0.93, 0.92), mottle)
-    red = blob(side - 0.42, y + 0.2, 0.2, 0.17) + 0.8 * blob(x, y + 0.23, 0.10, 0.09) + 0.4 * blob(x, y + 0.86, 0.16, 0.1)
+    red = (
+        blob(side - 0.42, y + 0.2, 0.2, 0.17) + 0.8 * blob(x, y + 0.23, 0.10, 0.09) + 0.4 * blob(x, y + 0.86, 0.16, 0.1)
+    )
     colour = tint(colour, (1.04, 0.87, 0.85), front * look.blush * red)
     hollow = 0.3 * blob(side - 0.25, y - 0.15, 0.15, 0.10) + 0.3 * blob(side - EYE_X, y - EYE_Y + 0.08, 0.14, 0.04)
     colour = tint(colour, (0.80, 0.70, 0.68), front * hollow)
-    nose = 0.6 * blob(x, y + 0.335, 0.1, 0.02) + 0.9 * blob(side - 0.045, y + 0.298, 0.026, 0.016) + 0.25 * blob(side - 0.16, y + 0.25, 0.02, 0.06)
+    nose = (
+        0.6 * blob(x, y + 0.335, 0.1, 0.02)
+        + 0.9 * blob(side - 0.045, y + 0.298, 0.026, 0.016)
+        + 0.25 * blob(side - 0.16, y + 0.25, 0.02, 0.06)
+    )
     colour = tint(colour, (0.52, 0.40, 0.37), front * (nose + 0.25 * blob(x, y + 0.715, 0.13, 0.03)))
     spots = speckles(15 * x + 10 * y, 15 * y - 10 * x, look.seed)
     finer = speckles(27 * x - 11 * y, 27 * y + 11 * x, look.seed + 4)
     where = blob(x, y + 0.1, 0.45, 0.2) + 0.3 * blob(x, y - 0.6, 0.4, 0.2)
     colour = tint(colour, (0.70, 0.56, 0.50), look.freckles * front * (spots + 0.7 * finer) * where)
     spin = look.seed * 40
-    mole = smooth(0.016, 0.008, ((x - 0.45 * torch.sin(spin)) ** 2 + (y + 0.35 - 0.35 * torch.cos(2.3 * spin)) ** 2).sqrt())
+    mole = smooth(
+        0.016, 0.008, ((x - 0.45 * torch.sin(spin)) ** 2 + (y + 0.35 - 0.35 * torch.cos(2.3 * spin)) ** 2).sqrt()
+    )
     return tint(colour, (0.5, 0.4, 0.38), mole * front * (look.seed > 75))
 
 
@@ -156,17 +143,25 @@ def paint_age(
 ) -> torch.Tensor:  # (N, 3)
     "Folds beside the nose for all; lines on the forehead, crow's feet, bags and spots for the old."
     side, age = x.abs(), look.age * front
-    smile_line = bump(side - 0.215 - 0.24 * (-0.27 - y).clamp(0, 0.4), 0.02) * smooth(-0.28, -0.36, y) * smooth(-0.64, -0.5, y)
+    smile_line = (
+        bump(side - 0.215 - 0.24 * (-0.27 - y).clamp(0, 0.4), 0.02) * smooth(-0.28, -0.36, y) * smooth(-0.64, -0.5, y)
+    )
     colour = tint(colour, (0.70, 0.58, 0.54), (0.14 * front + 0.75 * age) * smile_line)
-    forehead = bump(torch.sin(24 * y + 1.4 * bump(x, 0.25) + 0.8 * noise(4 * x, 4 * y, look.seed)), 0.3) * blob(x, y - 0.56, 0.34, 0.15)
-    feet = bump(torch.sin(15 * torch.atan2(y - EYE_Y, side - EYE_X + 0.08)), 0.35) * blob(side - 0.53, y - 0.09, 0.07, 0.1)
+    forehead = bump(torch.sin(24 * y + 1.4 * bump(x, 0.25) + 0.8 * noise(4 * x, 4 * y, look.seed)), 0.3) * blob(
+        x, y - 0.56, 0.34, 0.15
+    )
+    feet = bump(torch.sin(15 * torch.atan2(y - EYE_Y, side - EYE_X + 0.08)), 0.35) * blob(
+        side - 0.53, y - 0.09, 0.07, 0.1
+    )
     bags = bump(y - EYE_Y + 0.12 - 1.2 * (side - EYE_X) ** 2, 0.015) * smooth(0.15, 0.08, (side - EYE_X).abs())
     marionette = bump(side - 0.26, 0.015) * smooth(-0.58, -0.64, y) * smooth(-0.86, -0.75, y)
     frown = bump(side - 0.045, 0.012) * blob(x, y - 0.3, 0.1, 0.07)
     lines = 0.5 * forehead + 0.7 * feet + 0.8 * bags + 0.4 * marionette + 0.5 * frown
     colour = tint(colour, (0.78, 0.69, 0.66), age * lines.clamp_max(1))
     spots = speckles(5 * x, 5 * y, look.seed + 9) * smooth(0.5, 1.0, look.age)
-    colour = tint(colour, (0.84, 0.74, 0.64), 0.4 * front * spots * smooth(0.25, 0.5, side + 0.5 * (y - 0.4).clamp_min(0)))
+    colour = tint(
+        colour, (0.84, 0.74, 0.64), 0.4 * front * spots * smooth(0.25, 0.5, side + 0.5 * (y - 0.4).clamp_min(0))
+    )
     neck = bump(torch.sin(34 * y + 2 * noise(3 * x, 3 * y, look.seed)), 0.4) * smooth(-1.0, -1.1, y)
     return tint(colour, (0.78, 0.7, 0.66), look.age * 0.5 * neck)
 
@@ -183,7 +178,9 @@ def paint_lips(
     u = (side / MOUTH_WIDTH).clamp(0, 1)
     bow = 0.066 * (1 - u**2.2) * (1 - 0.28 * bump(x, 0.045)) + 0.003
     curve = 0.088 * (1 - u**2.4) + 0.003
-    edge = torch.where(y >= MOUTH_Y, smooth(0.016, -0.006, y - MOUTH_Y - bow), smooth(0.018, -0.006, MOUTH_Y - y - curve))
+    edge = torch.where(
+        y >= MOUTH_Y, smooth(0.016, -0.006, y - MOUTH_Y - bow), smooth(0.018, -0.006, MOUTH_Y - y - curve)
+    )
     lips = front * edge * (side < MOUTH_WIDTH * 1.02)
     shade = 1.0 - 0.14 * (y > MOUTH_Y) + 0.10 * (noise(60 * x, 6 * y, look.seed) - 0.5)
     colour = cover(colour, look.lips * shade[:, None], lips * (0.75 + 0.25 * look.lipstick))
@@ -203,11 +200,24 @@ def paint_eyelids(
     across, above = side - EYE_X, y - EYE_Y
     wide = smooth(EYE_WIDTH * 1.15, EYE_WIDTH * 0.9, across.abs()) * front
     make_up = torch.lerp(look.iris, look.lips, 0.5) * 0.8
-    colour = cover(colour, make_up, 0.75 * look.shadow * front * smooth(EYE_WIDTH * 1.3, EYE_WIDTH * 0.7, across.abs()) * (above > -0.01) * smooth(0.10, 0.03, above))
+    colour = cover(
+        colour,
+        make_up,
+        0.75
+        * look.shadow
+        * front
+        * smooth(EYE_WIDTH * 1.3, EYE_WIDTH * 0.7, across.abs())
+        * (above > -0.01)
+        * smooth(0.10, 0.03, above),
+    )
     colour = cover(colour, look.skin * 0.55, 0.6 * wide * bump(above - 0.052 + 1.2 * across**2, 0.010))
     dark = look.skin.new_tensor([0.07, 0.045, 0.04]).expand_as(colour)
     upper = (above > -0.004) * smooth(0.018 + 0.016 * look.lashes, 0.006, above)
-    wing = bump(above - 0.35 * (across - EYE_WIDTH).clamp_min(0), 0.012) * smooth(0.05, 0.0, (across - EYE_WIDTH).abs()) * look.lashes
+    wing = (
+        bump(above - 0.35 * (across - EYE_WIDTH).clamp_min(0), 0.012)
+        * smooth(0.05, 0.0, (across - EYE_WIDTH).abs())
+        * look.lashes
+    )
     colour = cover(colour, dark, (0.7 + 0.3 * look.lashes) * wide * upper + 0.8 * wing * front)
     lower = (above < 0.004) * smooth(-0.016, -0.004, above)
     return cover(colour, look.skin * 0.45, 0.6 * wide * lower)
@@ -240,7 +250,9 @@ def paint_beard(
     "Beard and moustache of short strands, or their shadow."
     side = x.abs()
     upper = -0.66 + 1.3 * (side - 0.20).clamp(0, 0.6) + 0.05 * (noise(20 * x, 20 * y, look.seed) - 0.5)
-    jaw = torch.maximum(smooth(0.05, -0.06, y - upper), blob(side - 0.275, y + 0.58, 0.05, 0.13)) * smooth(-1.14, -1.0, y)
+    jaw = torch.maximum(smooth(0.05, -0.06, y - upper), blob(side - 0.275, y + 0.58, 0.05, 0.13)) * smooth(
+        -1.14, -1.0, y
+    )
     jaw = jaw * smooth(0.05, 0.09, ((x / 1.5) ** 2 + (y - MOUTH_Y + 0.055) ** 2).sqrt())
     lip = smooth(0.08, 0.045, (y + 0.435 + 0.12 * side).abs()) * smooth(0.34, 0.24, side)
     strands = 0.62 + 0.5 * noise(55 * x, 14 * y, look.seed) + 0.2 * noise(110 * x, 40 * y, look.seed + 2)
@@ -260,7 +272,9 @@ def paint_scalp(
 ) -> torch.Tensor:  # (N, 3)
     "Hair roots on the skin, so that the hair's edge is soft."
     ragged = 0.05 * (noise(30 * angle, 8 * y, look.seed) - 0.5) + 0.03 * (noise(70 * angle, 20 * y, look.seed) - 0.5)
-    return cover(colour, look.hair * 0.6, 0.9 * amount * smooth(-0.06, 0.03, y - line + ragged) * smooth(-0.95, -0.75, y))
+    return cover(
+        colour, look.hair * 0.6, 0.9 * amount * smooth(-0.06, 0.03, y - line + ragged) * smooth(-0.95, -0.75, y)
+    )
 
 
 def paint_mouth(
@@ -311,7 +325,7 @@ def paint_eye(
     colour = cover(white, iris, smooth(0.45, 0.40, radius) * (z > 0))
     nod = 0.30 * motion.gaze[:, 1]
     height = y + nod * z  # where the sample is after the eye has turned
-    lid = LID_UP / EYEBALL * (1 - motion.blink.mean(-1))
+    lid = mesh.LID_UP / mesh.EYEBALL * (1 - motion.blink.mean(-1))
     return colour * (1 - 0.45 * smooth(-0.22, 0.05, height - lid))[:, None]
 
 
@@ -323,7 +337,10 @@ def paint_hair(
     "Strands: stretched noise, darker roots, lighter tips, grey hairs with age."
     around, along = place.unbind(-1)
     bend = 0.10 * torch.sin(5 * along + look.seed) + curl * 0.065 * torch.sin(26 * along + 9 * around)
-    wide, fine = noise(22 * (around + bend), 3 * along, look.seed), noise(75 * (around + bend), 5 * along, look.seed + 1)
+    wide, fine = (
+        noise(22 * (around + bend), 3 * along, look.seed),
+        noise(75 * (around + bend), 5 * along, look.seed + 1),
+    )
     tufts = noise(14 * around, (3 + 11 * curl) * along, look.seed + 2)
     light = 0.55 + 0.45 * wide + 0.35 * fine + 0.30 * (tufts - 0.5)
     light = light * (0.82 + 0.25 * smooth(0.0, 1.0, along))
@@ -357,33 +374,7 @@ def paint_chart(part: torch.Tensor, place: torch.Tensor) -> torch.Tensor:  # (N,
     waves = torch.stack([1.5 * x + hue, 1.7 * y + 2 * hue, 0.6 * angle + 1.1 * (x + y) + hue], dim=-1)
     return 0.5 + 0.3 * torch.sin(waves)
 
-# %% ../nbs/02c_paint.ipynb #dbd11453
-def shade(
-    paint: Paint,
-    normal: torch.Tensor,  # (N, 3)
-    open_sky: torch.Tensor,  # (N,) ambient occlusion: 1 free, 0 buried
-    soft: torch.Tensor,  # (N,) how far light wraps around: hair more than skin
-    light: Light,
-) -> torch.Tensor:  # (N, 3) in [0, 1]
-    "Wrapped Lambert + sky + two highlights + rim; skin reddens where light turns to shadow."
-    towards = F.normalize(light.direction, dim=-1)
-    facing = (normal * towards).sum(-1)
-    diffuse = ((facing + soft) / (1 + soft)).clamp_min(0)
-    half = F.normalize(towards + towards.new_tensor([0.0, 0.0, 1.0]), dim=-1)
-    mirror = (normal * half).sum(-1).clamp_min(0)
-    warm = torch.stack([1 + 0.13 * light.warmth, 1 + 0.02 * light.warmth, 1 - 0.14 * light.warmth], dim=-1)
-    key = warm * (light.key * diffuse * (0.5 + 0.5 * open_sky))[:, None]
-    sky = (light.ambient * (0.68 + 0.40 * normal[:, 1]) * open_sky)[:, None] * (1.5 - 0.5 * warm)
-    blood = (0.10 * bump(facing - 0.05, 0.22) * (1 - soft))[:, None] * normal.new_tensor([1.0, 0.25, 0.12])
-    colour = paint.colour * (key + sky + blood)
-    colour = colour + (paint.gloss * light.key * (0.5 * mirror**18 + 0.5 * mirror**90) * open_sky)[:, None] * warm
-    behind = (1 - normal[:, 2].clamp(0, 1)) ** 3 * (0.35 + 0.65 * (normal[:, 0] * light.rim_side).clamp_min(0))
-    colour = colour + (0.45 * light.rim * behind * open_sky)[:, None] * (0.3 + 0.7 * paint.colour)
-    even = paint.colour * (0.45 * light.key + light.ambient)[:, None]
-    colour = 1.06 * cover(colour, even, paint.glow)
-    return (colour - 0.55 * (colour - 0.8).clamp_min(0)).clamp(0, 1)  # highlights roll off before they burn out
-
-
+# %% ../nbs/02c_paint.ipynb #ceec4634
 def paint_backdrop(
     backdrop: Backdrop,
     size: int,
@@ -397,7 +388,9 @@ def paint_backdrop(
     image = torch.lerp(colour(backdrop.upper), colour(backdrop.lower), blend)
     for k in range(backdrop.boards.shape[1]):
         place = backdrop.boards[:, k]
-        inside = smooth(0.04, -0.04, (x - b(place[:, 0])).abs() - b(place[:, 2])) * smooth(0.04, -0.04, (y - b(place[:, 1])).abs() - b(place[:, 3]))
+        inside = smooth(0.04, -0.04, (x - b(place[:, 0])).abs() - b(place[:, 2])) * smooth(
+            0.04, -0.04, (y - b(place[:, 1])).abs() - b(place[:, 3])
+        )
         image = torch.lerp(image, colour(place[:, 4:]), (0.85 * inside * b(backdrop.boards_on))[:, None])
     for k in range(backdrop.lights.shape[1]):
         place = backdrop.lights[:, k]

@@ -5,14 +5,18 @@
 # %% ../nbs/02b_raster.ipynb #7243cd51
 from __future__ import annotations
 
+import dataclasses
 import typing
 
 import torch
 import torch.nn.functional as F
 
+from .mesh import Params, bump
+
 # %% auto #0
 __all__ = ['HALF_VIEW', 'VIEW_Y', 'DISTANCE', 'FAR', 'DEPTH_STEPS', 'CHUNK', 'grid_triangles', 'grid_normals', 'project',
-           'barycentric', 'Fragments', 'facing', 'candidates', 'rasterize', 'offer']
+           'barycentric', 'Fragments', 'facing', 'Candidates', 'candidates', 'offer', 'rasterize', 'open_sky', 'Light',
+           'Paint', 'shade']
 
 # %% ../nbs/02b_raster.ipynb #2a9b0a0d
 def grid_triangles(
@@ -38,8 +42,12 @@ def grid_normals(
     around = cell[:, 1:, 1:] + cell[:, :-1, 1:] + cell[:, 1:, :-1] + cell[:, :-1, :-1]
     return F.normalize(around, dim=-1)
 
-# %% ../nbs/02b_raster.ipynb #dd49c8bc
-HALF_VIEW, VIEW_Y, DISTANCE = 1.44, -0.09, 7.0  # half the picture, its centre's height, the camera's distance: template units
+# %% ../nbs/02b_raster.ipynb #08dbbc03
+HALF_VIEW, VIEW_Y, DISTANCE = (
+    1.44,
+    -0.09,
+    7.0,
+)  # half the picture, its centre's height, the camera's distance: template units
 
 
 def project(
@@ -87,20 +95,50 @@ def facing(
     return (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0])
 
 
+class Candidates(typing.NamedTuple):
+    "N triangles worth looking at, each with the box of samples it may cover."
+
+    image: torch.Tensor  # (N,) which picture
+    triangle: torch.Tensor  # (N,) which triangle
+    corners: torch.Tensor  # (N, 3, 3)
+    low: torch.Tensor  # (N, 2) first column and row
+    extent: torch.Tensor  # (N, 2) columns and rows
+
+
 def candidates(
     screen: torch.Tensor,  # (B, V, 3)
     triangles: torch.Tensor,  # (T, 3)
     two_sided: torch.Tensor,  # (T,) bool
     size: int,
-):  # image ids (N,), triangle ids (N,), corners (N, 3, 3), first column and row (N, 2), box width and height (N, 2)
-    "Triangles worth looking at: in the picture, turned to us, covering at least one sample, with their boxes."
+) -> Candidates:
+    "Triangles in the picture that are turned to us and may cover a sample."
     flat = screen[:, triangles.reshape(-1)].unflatten(1, (-1, 3))  # (B, T, 3, 3)
     area = facing(flat)
     low, high = flat[..., :2].amin(2).ceil().clamp_min(0), flat[..., :2].amax(2).floor().clamp_max(size - 1)
     extent = high - low + 1
     keep = (extent.amin(-1) >= 1) & ((area < -1e-7) | ((area > 1e-7) & two_sided)) & (flat[..., 2].amax(-1) < FAR)
     image, triangle = keep.nonzero(as_tuple=True)
-    return image, triangle, flat[image, triangle], low[image, triangle].long(), extent[image, triangle].long()
+    pick = lambda values: values[image, triangle]
+    return Candidates(image, triangle, pick(flat), pick(low).long(), pick(extent).long())
+
+
+def offer(
+    buffer: torch.Tensor,  # (B * size * size,) long, changed in place
+    some: Candidates,
+    size: int,
+) -> None:
+    "Enter triangles into the z-buffer: integer keys, depth in the high bits, triangle in the low ones."
+    count = some.extent.prod(-1)
+    owner = torch.repeat_interleave(count)  # (M,) which triangle each sample in a box belongs to
+    place = torch.arange(len(owner), device=owner.device) - (count.cumsum(0) - count)[owner]
+    width = some.extent[owner, 0]
+    x, y = some.low[owner, 0] + place % width, some.low[owner, 1] + place // width
+    weights = barycentric(some.corners[owner], x.float(), y.float())
+    inside = (weights.amin(-1) >= -1e-5).nonzero()[:, 0]
+    owner, x, y = owner[inside], x[inside], y[inside]
+    depth = (weights[inside] * some.corners[owner, :, 2]).sum(-1)
+    key = (((depth + FAR) * DEPTH_STEPS).long() << 32) | some.triangle[owner]
+    buffer.scatter_reduce_(0, (some.image[owner] * size + y) * size + x, key, "amin")
 
 
 def rasterize(
@@ -110,33 +148,77 @@ def rasterize(
     size: int,
 ) -> Fragments:
     "The z-buffer: every triangle offers itself to the samples in its box; the nearest offer wins."
-    image, triangle, corners, low, extent = candidates(screen, triangles, two_sided, size)
+    found = candidates(screen, triangles, two_sided, size)
     nothing = torch.iinfo(torch.int64).max
     buffer = torch.full((len(screen) * size * size,), nothing, device=screen.device)
-    counts = extent.prod(-1)
-    ends = counts.cumsum(0)
+    ends = found.extent.prod(-1).cumsum(0)
     start = 0
-    while start < len(counts):
+    while start < len(ends):
         before = int(ends[start - 1]) if start else 0
         stop = max(start + 1, int(torch.searchsorted(ends, before + CHUNK)))
-        offer(buffer, slice(start, stop), image, triangle, corners, low, extent, size)
+        offer(buffer, Candidates(*(values[start:stop] for values in found)), size)
         start = stop
     hit = buffer != nothing
     seen = torch.where(hit, buffer & 0xFFFFFFFF, -1).view(-1, size, size)
     depth = torch.where(hit, (buffer >> 32).float() / DEPTH_STEPS - FAR, FAR).view(-1, size, size)
     return Fragments(seen, depth)
 
+# %% ../nbs/02b_raster.ipynb #6831304e
+def open_sky(
+    depth: torch.Tensor,  # (B, R, R)
+) -> torch.Tensor:  # (B, R, R) in [0.4, 1]
+    "Ambient occlusion from the depth picture alone: dark where the neighbourhood lies nearer to the camera."
+    far = torch.where(depth >= FAR, 1.5, depth)[:, None]
+    small = F.avg_pool2d(far, max(1, depth.shape[-1] // 64))
+    buried = 0
+    for reach in (1, 4):
+        wide = F.avg_pool2d(F.pad(small, (reach,) * 4, mode="replicate"), 2 * reach + 1, stride=1)
+        wide = F.interpolate(wide, size=depth.shape[-2:], mode="bilinear")
+        buried = buried + ((far - wide) * 2.2).clamp(0, 0.32)
+    return 1 - buried[:, 0]
 
-def offer(buffer, part: slice, image, triangle, corners, low, extent, size: int):
-    "Enter some triangles into the z-buffer: integer keys, depth in the high bits, triangle in the low ones."
-    count = extent[part].prod(-1)
-    owner = torch.repeat_interleave(count) + part.start  # (N,) which triangle each candidate belongs to
-    place = torch.arange(len(owner), device=owner.device) - (count.cumsum(0) - count)[owner - part.start]
-    width = extent[owner, 0]
-    x, y = low[owner, 0] + place % width, low[owner, 1] + place // width
-    weights = barycentric(corners[owner], x.float(), y.float())
-    inside = (weights.amin(-1) >= -1e-5).nonzero()[:, 0]
-    owner, x, y = owner[inside], x[inside], y[inside]
-    depth = (weights[inside] * corners[owner, :, 2]).sum(-1)
-    key = (((depth + FAR) * DEPTH_STEPS).long() << 32) | triangle[owner]
-    buffer.scatter_reduce_(0, (image[owner] * size + y) * size + x, key, "amin")
+
+@dataclasses.dataclass
+class Light(Params):
+    "One key light, the sky, and a rim."
+
+    direction: torch.Tensor  # (B, 3), towards the light, camera coordinates
+    key: torch.Tensor  # (B,) about 0.7
+    ambient: torch.Tensor  # (B,) about 0.45
+    warmth: torch.Tensor  # (B,) -1 … 1
+    rim: torch.Tensor  # (B,) 0 … 1: light from behind
+    rim_side: torch.Tensor  # (B,) -1 … 1
+
+
+class Paint(typing.NamedTuple):
+    "What the painter says about N samples."
+
+    colour: torch.Tensor  # (N, 3)
+    gloss: torch.Tensor  # (N,) how much it mirrors
+    glow: torch.Tensor  # (N,) share of colour that needs no light (eyes and teeth look dead without)
+
+
+def shade(
+    paint: Paint,
+    normal: torch.Tensor,  # (N, 3)
+    open_sky: torch.Tensor,  # (N,) ambient occlusion: 1 free, 0 buried
+    soft: torch.Tensor,  # (N,) how far light wraps around: hair more than skin
+    light: Light,
+) -> torch.Tensor:  # (N, 3) in [0, 1]
+    "Wrapped Lambert + sky + two highlights + rim; skin reddens where light turns to shadow."
+    towards = F.normalize(light.direction, dim=-1)
+    facing = (normal * towards).sum(-1)
+    diffuse = ((facing + soft) / (1 + soft)).clamp_min(0)
+    half = F.normalize(towards + towards.new_tensor([0.0, 0.0, 1.0]), dim=-1)
+    mirror = (normal * half).sum(-1).clamp_min(0)
+    warm = torch.stack([1 + 0.13 * light.warmth, 1 + 0.02 * light.warmth, 1 - 0.14 * light.warmth], dim=-1)
+    key = warm * (light.key * diffuse * (0.5 + 0.5 * open_sky))[:, None]
+    sky = (light.ambient * (0.68 + 0.40 * normal[:, 1]) * open_sky)[:, None] * (1.5 - 0.5 * warm)
+    blood = (0.10 * bump(facing - 0.05, 0.22) * (1 - soft))[:, None] * normal.new_tensor([1.0, 0.25, 0.12])
+    colour = paint.colour * (key + sky + blood)
+    colour = colour + (paint.gloss * light.key * (0.5 * mirror**18 + 0.5 * mirror**90) * open_sky)[:, None] * warm
+    behind = (1 - normal[:, 2].clamp(0, 1)) ** 3 * (0.35 + 0.65 * (normal[:, 0] * light.rim_side).clamp_min(0))
+    colour = colour + (0.45 * light.rim * behind * open_sky)[:, None] * (0.3 + 0.7 * paint.colour)
+    even = paint.colour * (0.45 * light.key + light.ambient)[:, None]
+    colour = 1.06 * torch.lerp(colour, even, paint.glow[:, None])
+    return (colour - 0.55 * (colour - 0.8).clamp_min(0)).clamp(0, 1)  # highlights roll off before they burn out
