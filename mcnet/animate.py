@@ -26,7 +26,7 @@ from .weights import load_network
 
 # %% auto #0
 __all__ = ['SMALLEST', 'prepare', 'Driving', 'open_driving', 'to_float', 'detect_batches', 'pose_distance', 'find_reference',
-           'Predictor', 'Moved', 'stream', 'Animation', 'refuse_overwriting', 'Animator', 'enlarge', 'draw_performance',
+           'Moved', 'stream', 'Predictor', 'Animation', 'refuse_overwriting', 'Animator', 'enlarge', 'draw_performance',
            'make_demo']
 
 # %% ../nbs/23_animate.ipynb #65a684be
@@ -112,7 +112,7 @@ def pose_distance(
 
     return (normalised(keypoints.value) - normalised(source.value)).square().sum(dim=(1, 2))
 
-
+# %% ../nbs/23_animate.ipynb #9cf4bb99
 def find_reference(
     network: MCNet,
     source: Keypoints,  # of the source, batch 1
@@ -134,8 +134,38 @@ def find_reference(
                 return best
             number += 1
     if wanted >= 0:
-        raise UserError(f"best_frame is {wanted}, but {film.name} has {number} frames, numbered from 0; choose a smaller one")
+        raise UserError(f"best_frame is {wanted}, but {film.name} has {number} frames, numbered from 0")
     return best
+
+# %% ../nbs/23_animate.ipynb #27a9adb0
+class Moved(typing.NamedTuple):
+    "A few frames, animated."
+
+    driving: torch.Tensor  # (B, 3, S, S)
+    image: torch.Tensor  # (B, 3, S, S): the source, moved like them
+    best_frame: int  # number of the driving frame that stands for the source's pose
+
+
+@torch.inference_mode()
+def stream(
+    network: MCNet,
+    source: torch.Tensor,  # (1, 3, S, S) in [0, 1], on the network's device
+    film: Driving,
+    *,
+    relative: bool = True,  # carry over the change since the reference frame, not the positions
+    adapt_scale: bool = True,  # move further when the source face is larger
+    best_frame: str | int = "first",  # first, auto, or the number of a frame
+    batch_size: int = 8,  # frames at a time
+) -> Iterator[Moved]:  # batch after batch
+    "Animate batch by batch; the source is detected and encoded once (FOMM §3.3, release §10)."
+    keypoints, features = network.detect_keypoints(source), network.encode(source)
+    number, reference = find_reference(network, keypoints, film, best_frame, batch_size) if relative else (0, None)
+    for frames, found in detect_batches(network, film, batch_size):
+        wanted = transfer_motion(keypoints, found, reference or found, relative=relative, adapt_scale=adapt_scale)
+        image = network.animate(source, keypoints, wanted, features=features).image
+        if not image.isfinite().all():
+            raise UserError("the network's pictures are not numbers; its weights are damaged, take other ones")
+        yield Moved(frames, image, number)
 
 # %% ../nbs/23_animate.ipynb #6b9f3567
 class Predictor:
@@ -173,36 +203,6 @@ class Predictor:
         sizes = check_shape(source, "B 3 H W", "source", H=self.size, W=self.size)
         check_shape(driving, "B 3 H W", "driving", **sizes)
         return self.network(source.to(self.device), driving.to(self.device)).image.to(source.device)
-
-# %% ../nbs/23_animate.ipynb #27a9adb0
-class Moved(typing.NamedTuple):
-    "A few frames, animated."
-
-    driving: torch.Tensor  # (B, 3, S, S)
-    image: torch.Tensor  # (B, 3, S, S): the source, moved like them
-    best_frame: int  # number of the driving frame that stands for the source's pose
-
-
-@torch.inference_mode()
-def stream(
-    network: MCNet,
-    source: torch.Tensor,  # (1, 3, S, S) in [0, 1], on the network's device
-    film: Driving,
-    *,
-    relative: bool = True,  # carry over the change since the reference frame, not the positions
-    adapt_scale: bool = True,  # move further when the source face is larger
-    best_frame: str | int = "first",  # first, auto, or the number of a frame
-    batch_size: int = 8,  # frames at a time
-) -> Iterator[Moved]:  # batch after batch
-    "Animate batch by batch; the source is detected and encoded once (FOMM §3.3, release §10)."
-    keypoints, features = network.detect_keypoints(source), network.encode(source)
-    number, reference = find_reference(network, keypoints, film, best_frame, batch_size) if relative else (0, None)
-    for frames, found in detect_batches(network, film, batch_size):
-        wanted = transfer_motion(keypoints, found, reference or found, relative=relative, adapt_scale=adapt_scale)
-        image = network.animate(source, keypoints, wanted, features=features).image
-        if not image.isfinite().all():
-            raise UserError("the network's pictures are not numbers; its weights are damaged, take other ones")
-        yield Moved(frames, image, number)
 
 # %% ../nbs/23_animate.ipynb #1ad84d6c
 class Animation(typing.NamedTuple):
@@ -277,12 +277,10 @@ def draw_performance(
 
     generator = torch.Generator().manual_seed(seed)
     people = faces.sample_people(2, generator=generator)
-    rest = faces.sample_track(1, generator=generator, talking=False)
     track = faces.sample_track(frames, generator=generator)
-    portrait = faces.render_clip(people[:1], rest, size)[0]
-    return portrait, faces.render_clip(people[1:], track, size)
+    return faces.render(people[:1], size).image[0], faces.render_clip(people[1:], track, size)
 
-
+# %% ../nbs/23_animate.ipynb #1c344380
 def make_demo(
     out: str | Path = ".",  # folder for demo.mp4 and demo.png
     *,

@@ -10,7 +10,7 @@ import hashlib
 import json
 import typing
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import kornia.enhance
@@ -22,8 +22,8 @@ from .core import Pair, UserError, atomic_path
 from .video import Notice, fit_square, read_frames, read_image, to_bytes
 
 # %% auto #0
-__all__ = ['VIDEO_SUFFIXES', 'PICTURE_SUFFIXES', 'ClipFile', 'find_clips', 'load_clip', 'motion_signature', 'sample_pairs',
-           'jitter_colours', 'ClipPairs', 'PairRow', 'read_pair_list', 'ListedPairs']
+__all__ = ['VIDEO_SUFFIXES', 'PICTURE_SUFFIXES', 'EYES_AND_MOUTH', 'ClipFile', 'find_clips', 'load_clip', 'motion_signature',
+           'sample_pairs', 'jitter_colours', 'find_focus', 'ClipPairs', 'PairRow', 'read_pair_list', 'ListedPairs']
 
 # %% ../nbs/21_data.ipynb #1b2e2c47
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".m4v"}
@@ -92,6 +92,13 @@ def _decode(
     return torch.stack(frames)  # (T, 3, size, size)
 
 
+def _cache_path(path: Path, size: int, cache: str | Path) -> Path:
+    "Where the decoded clip is kept: another name when the file changes."
+    state = path.stat()
+    key = hashlib.sha256(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:12]
+    return Path(cache) / f"{path.stem}-{key}-{size}.npy"
+
+
 def load_clip(
     path: str | Path,  # a video file or a folder of pictures
     size: int,  # side of the square in pixels
@@ -104,9 +111,7 @@ def load_clip(
         return _decode(path, size)
     if not path.exists():
         raise UserError(f"{path} does not exist; give the path of a clip")
-    state = path.stat()
-    key = hashlib.sha256(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:12]
-    stored = Path(cache) / f"{path.stem}-{key}-{size}.npy"
+    stored = _cache_path(path, size, cache)
     if not stored.is_file():
         stored.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(stored) as temporary:
@@ -155,6 +160,32 @@ def jitter_colours(
     return kornia.enhance.adjust_hue(images, hue * 2 * torch.pi / 4).clamp(0, 1)
 
 # %% ../nbs/21_data.ipynb #fb54af80
+EYES_AND_MOUTH = {  # number of landmarks -> the 32 points of eyes and mouth in iBUG order
+    68: list(range(36, 68)),
+    478: [33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380]
+    + [61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91, 78, 81, 13, 311, 308, 402, 14, 178],
+}
+
+
+def find_focus(
+    path: Path,  # of a clip
+    landmarks: Callable,  # (T, 3, H, W) in [0, 1] -> (T, 68 or 478, 2) in [-1, 1]
+    *,
+    size: int = 256,  # side of the pictures that are looked at
+    cache: str | Path | None = None,  # folder that keeps the points
+) -> torch.Tensor:  # (T, 32, 2), NaN where no face was found
+    "Points on eyes and mouth in every frame: where a training may look twice."
+    stored = None if cache is None else _cache_path(path, size, cache).with_suffix(".focus.npy")
+    if stored is not None and stored.is_file():
+        return torch.from_numpy(np.load(stored))
+    found = torch.cat([landmarks(part.float() / 255) for part in load_clip(path, size).split(32)])  # (T, L, 2)
+    found = found[:, EYES_AND_MOUTH[found.shape[1]]]  # (T, 32, 2)
+    if stored is not None:
+        with atomic_path(stored) as temporary:
+            np.save(temporary, found.numpy())
+    return found
+
+
 class ClipPairs:
     "Endless batches of (source, driving) frames from a folder of clips; batch n depends on seed and n alone."
 
@@ -170,11 +201,13 @@ class ClipPairs:
         jitter: float = 0.1,  # strength of the colour changes; 0 = none
         split: str = "train",  # train, test or all; of a folder
         cache: str | Path | None = None,  # folder for decoded clips
+        landmarks: Callable | None = None,  # (T, 3, H, W) in [0, 1] -> (T, 68 or 478, 2): finds `Pair.focus`
     ):
         listed = isinstance(clips, list | tuple)
         files = [Path(clip) for clip in clips] if listed else [clip.path for clip in find_clips(clips, split)]
         self.batch_size, self.seed, self.start, self.flip, self.jitter = batch_size, seed, start, flip, jitter
         self.files, self.frames, self.skipped = _load_all(files, size, cache)
+        self.focus = [find_focus(file, landmarks, cache=cache) for file in self.files] if landmarks else None
         generator = torch.Generator().manual_seed(seed)
         signatures = [motion_signature(frames) for frames in self.frames]
         self.pairs, motion = sample_pairs(signatures, 2000, generator=generator)  # (N, 3)
@@ -196,12 +229,19 @@ class ClipPairs:
         chosen = torch.cat([_draw(self.moving, many, generator), _draw(self.pairs, self.batch_size - many, generator)])
         both = [[self.frames[clip][pair[side]] for clip, *pair in chosen.tolist()] for side in (0, 1)]
         images = torch.stack(both[0] + both[1]).float() / 255  # (2B, 3, S, S), sources first
-        if self.flip:
-            mirrored = (torch.rand(self.batch_size, generator=generator) < 0.5).repeat(2)
-            images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
+        mirrored = (torch.rand(self.batch_size, generator=generator) < (0.5 if self.flip else 0)).repeat(2)
+        images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
         if self.jitter:
             images = jitter_colours(images, self.jitter, generator=generator, copies=2)
-        return Pair(*images.chunk(2))
+        return Pair(*images.chunk(2), focus=self._focus(chosen, mirrored))
+
+    def _focus(self, chosen: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor | None:
+        "The points of the driving frames, mirrored where the pictures are."
+        if self.focus is None:
+            return None
+        points = torch.stack([self.focus[clip][driving] for clip, _, driving in chosen.tolist()])  # (B, 32, 2)
+        turned = points * points.new_tensor([-1.0, 1.0])
+        return torch.where(mirrored[: len(points), None, None], turned, points)
 
 # %% ../nbs/21_data.ipynb #e30e1404
 def _draw(rows: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:

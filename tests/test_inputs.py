@@ -12,6 +12,7 @@ from inputs import film, picture, tiny_weights, turned
 from PIL import Image
 
 from mcnet.animate import Animator, open_driving, stream
+from mcnet.data import ClipPairs, find_clips, read_pair_list
 from mcnet.network import MCNet, MCNetConfig
 from mcnet.video import centre_crop, fit_square, read_frames, read_image, read_video, video_info
 
@@ -206,13 +207,43 @@ def test_centre_crop_is_centred():
         assert abs(square[1].float().mean() - (height - 1) / 2) <= 0.5
 
 
-def test_real_clip(animator, tmp_path):
-    "A film from a camera: its own number of frames, its own rate."
+@pytest.fixture
+def real():
+    "The folder of real clips and stills."
     folder = Path(os.environ.get("MCNET_DATA") or Path(__file__).parents[2] / "shared" / "data")
-    clips = sorted(folder.glob("clips/*.mp4"), key=lambda path: path.stat().st_size)
-    stills = sorted(folder.glob("stills/*"))
-    if not clips or not stills:
+    if not list(folder.glob("clips/*.mp4")) or not list(folder.glob("stills/*")):
         pytest.skip("no real clips: ../shared/data is not there and MCNET_DATA names no folder with clips/ and stills/")
+    return folder
+
+
+def smallest(folder):
+    "Its clips, the shortest files first."
+    return sorted(folder.glob("clips/*.mp4"), key=lambda path: path.stat().st_size)
+
+
+def test_real_clip(animator, real, tmp_path):
+    "A film from a camera: its own number of frames, its own rate."
+    clips, stills = smallest(real), sorted(real.glob("stills/*"))
     made = animator.animate(stills[0], clips[0], tmp_path / "out.mp4", batch_size=16)
     frames, rate = read_video(made.path)
     assert made.frames == len(frames) == sum(1 for _ in read_frames(clips[0])) and rate == video_info(clips[0]).fps
+
+
+def test_real_pairs(real, tmp_path):
+    "Pairs of real clips, from memory and from the cache: the same."
+    clips = smallest(real)[:3]
+    kept = [ClipPairs(clips, 64, 16, cache=tmp_path).batch(3) for _ in range(2)]
+    fresh = ClipPairs(clips, 64, 16).batch(3)
+    assert all(torch.equal(pair.source, fresh.source) and torch.equal(pair.driving, fresh.driving) for pair in kept)
+    assert fresh.source.shape == (16, 3, 64, 64) and not torch.equal(fresh.source, fresh.driving)
+
+
+def test_splits_share_nobody(real):
+    train, test = ({clip.person for clip in find_clips(real, split)} for split in ("train", "test"))
+    assert train and test and not train & test
+
+
+def test_pair_list():
+    "The list of real test pairs can be read without the clips."
+    rows = read_pair_list(Path(__file__).parents[1] / "data" / "pairs_real_test.csv")
+    assert len(rows) == 480 and len({row.clip for row in rows}) == 16 and all(row.i != row.j for row in rows)
