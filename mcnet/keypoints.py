@@ -74,7 +74,7 @@ def jacobian_head(
     channels: int,
     config: KeypointConfig,
 ) -> nn.Conv2d:
-    "A convolution to four numbers per keypoint that says \"identity\" everywhere until it is trained."
+    'A convolution to four numbers per keypoint that says "identity" everywhere until it is trained.'
     head = nn.Conv2d(channels, 4 * config.num_keypoints, config.kernel, padding=config.padding)
     nn.init.zeros_(head.weight)
     with torch.no_grad():

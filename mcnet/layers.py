@@ -148,8 +148,10 @@ class Hourglass(nn.Module):
         "Halve `blocks` times, then double, each time joined by what was seen at that size on the way down."
         step = 2 ** len(self.down)
         if x.shape[-2] % step or x.shape[-1] % step:
-            raise UserError(f"this hourglass halves {len(self.down)} times, so height and width must be multiples "
-                            f"of {step}, not {tuple(x.shape[-2:])}; resize the picture or take fewer blocks")
+            raise UserError(
+                f"this hourglass halves {len(self.down)} times, so height and width must be multiples "
+                f"of {step}, not {tuple(x.shape[-2:])}; resize the picture or take fewer blocks"
+            )
         skips = [x]
         for block in self.down:
             skips.append(block(skips[-1]))
@@ -158,7 +160,7 @@ class Hourglass(nn.Module):
             x = torch.cat([block(x), skips.pop()], dim=1)  # (B, up + skip, 2h, 2w)
         return x
 
-
+# %% ../nbs/04_layers.ipynb #cb654eb5
 def count_parameters(
     module: nn.Module,
 ) -> int:
