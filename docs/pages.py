@@ -55,6 +55,11 @@ class Notebook:
         return next(cell.source for cell in self.cells if cell.cell_type == "markdown")
 
 
+def place(module, name):
+    "The label of the cell that builds a name. Labels ignore case, names do not: a class is told from a function."
+    return f"{module}.{name}" + ("-class" if name[0].isupper() else "")
+
+
 def anchors(notebooks):
     "name -> the modules that define it"
     homes = {}
@@ -75,7 +80,7 @@ def linked(text, homes, here):
         if len(places) != 1 or places[0] == here or name in done:
             return match[0]
         done.add(name)
-        return f"[`{match[2]}`](#{places[0]}.{name})"
+        return f"[`{match[2]}`](#{place(places[0], name)})"
 
     return re.sub(r"(?<![\[`\\])(`)([A-Za-z_][\w.]*(?:\(\))?)`(?![`\]])", link, text)
 
@@ -129,7 +134,7 @@ def page(notebook, homes, root, blob):
             cells.append(markdown_cell(linked(text, homes, notebook.module)))
         elif cell.cell_type == "code":
             if cell in notebook.exported:
-                targets = [f"({notebook.module}.{node.name})=" for node in definitions(cell.source)]
+                targets = [f"({place(notebook.module, node.name)})=" for node in definitions(cell.source)]
                 cells += [markdown_cell("\n".join(targets))] if targets else []
             cells.append(code_cell(cell, heading))
     for number, cell in enumerate(cells):
@@ -170,8 +175,8 @@ def reference(notebook):
         for node in definitions(cell.source):
             text = ast.get_docstring(node) or ""
             parts += [
-                f"({short}.{node.name}.reference)=\n## {node.name}",
-                f"{text} [Where it is built](#{short}.{node.name})",
+                f"({place(short, node.name)}-reference)=\n## {node.name}",
+                f"{text} [Where it is built](#{place(short, node.name)})",
                 f"```python\n{outline(node, lines)}\n```",
             ]
     return "\n\n".join(parts) + "\n"

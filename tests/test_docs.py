@@ -63,7 +63,7 @@ def test_page(notebook, tmp_path):
     assert not any(
         "#|" in text or "import math" in text or "nbdev" in text or "default_exp" in text for text in sources
     )
-    at = sources.index("(mcnet.bow.bend)=\n(mcnet.bow.Bow)=")
+    at = sources.index("(mcnet.bow.bend)=\n(mcnet.bow.Bow-class)=")
     assert sources[at + 1].startswith("def bend(")
     assert "[the licence](https://host/blob/main/LICENSE)" in sources[0]
     assert sources[at + 2] == "### Exercise 1\n`bend` it, with [`warp`](#mcnet.grid.warp)."
