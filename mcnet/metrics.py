@@ -135,12 +135,13 @@ def score_pairs(
     pairs: Iterable[Pair],  # finite
     identities: Iterable[Hashable] | None = None,  # who is on each pair, in order; one person per pair if not given
     *,
+    motion: torch.Tensor | None = None,  # (N,) how much moves in each pair; L1(source, driving) if not given
     resamples: int = 1000,  # of the bootstrap
     seed: int = 0,  # of the bootstrap
 ) -> Scores:
     "PSNR, gain over copying, L1 and sharpness: of all pairs and of the still, middle and moving third."
     columns = {"psnr": [], "gain": [], "l1": [], "sharpness": []}
-    motion = []
+    moved = []
     for source, driving, *_ in pairs:
         image = predict(source, driving)
         check_shape(image, "B 3 H W", "the prediction", **check_shape(driving, "B 3 H W", "driving"))
@@ -148,8 +149,8 @@ def score_pairs(
         measured = score, score - psnr(source, driving), l1(image, driving), sharpness(image, driving)
         for column, values in zip(columns.values(), measured, strict=True):
             column.append(values.cpu())
-        motion.append(l1(source, driving).cpu())
-    motion = torch.cat(motion)
+        moved.append(l1(source, driving).cpu())
+    motion = torch.cat(moved) if motion is None else motion
     people = _number(identities, len(motion))
     rows = []
     for group, chosen in _thirds(motion).items():

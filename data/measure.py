@@ -1,0 +1,138 @@
+"""Measure shipped weights: the numbers of the model cards.
+
+    python data/measure.py synthetic tiny-synthetic                 # 480 pairs of 24 people drawn with an unused seed
+    python data/measure.py real tiny --data FOLDER                  # data/pairs_real_test.csv; FOLDER has clips/ and weights/
+    python data/measure.py cross tiny --data FOLDER                 # 5 test stills x 3 test clips through `mcnet animate`
+
+`real` and `cross` need `pip install mediapipe`. Tables go to stdout, the same numbers to data/scores-KIND-NAME.json.
+"""
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from mcnet.animate import Animator
+from mcnet.core import Pair
+from mcnet.data import ListedPairs, read_pair_list
+from mcnet.faces import FacePairs
+from mcnet.metrics import (
+    MediapipeLandmarks, blurred, copy_source, motion_correlation, mouth_opening, predicting, score_pairs,
+)  # fmt: skip
+from mcnet.video import read_frames, video_info
+
+HERE = Path(__file__).parent
+SEED = 90_001  # of the people that no training has drawn
+STILLS, CLIPS = 5, ("fomm_10_0", "liveportrait_d18_0", "styletalk_KristiNoem_0")
+
+
+def score_all(model, pairs: list[Pair], people: list, motion: torch.Tensor | None) -> dict:
+    "The network beside what knows less: copying, its own warp, and that warp blurred."
+    rivals = {
+        "copy": copy_source,
+        "warp": predicting(model, "warped"),
+        "blurred warp": blurred(predicting(model, "warped")),
+        "network": predicting(model),
+    }
+    table = {}
+    for name, predict in rivals.items():
+        scores = score_pairs(predict, pairs, people, motion=motion)
+        print(f"\n{name}\n{scores}")
+        table[name] = scores.rows
+    return table
+
+
+def mouths(model, pairs: list[Pair], landmarks) -> dict:
+    "Mouth opening of the prediction against the truth's, both seen by MediaPipe at four times the size."
+    enlarge = lambda image: F.interpolate(image, scale_factor=4, mode="bicubic").clamp(0, 1)
+    sides = {"source": [], "driving": [], "predicted": []}
+    for source, driving, *_ in pairs:
+        for name, image in zip(sides, (source, driving, predicting(model)(source, driving)), strict=True):
+            sides[name].append(mouth_opening(landmarks(enlarge(image))))
+    opening = torch.stack([torch.cat(side) for side in sides.values()])  # (3, N)
+    found = opening.isfinite().all(0)
+    source, driving, predicted = opening[:, found]
+    correlate = lambda a, b: torch.corrcoef(torch.stack([a, b]))[0, 1].item()
+    return {
+        "pairs": len(found), "found": int(found.sum()), "correlation": correlate(predicted, driving),
+        "of the change": correlate(predicted - source, driving - source), "of the copy": correlate(source, driving),
+    }  # fmt: skip
+
+
+def synthetic(model, options) -> dict:
+    "People drawn with a seed that no training uses, turned by up to 43 degrees."
+    heads = FacePairs(24, 20, model.config.image_size, 20, seed=SEED, occluders=0.0)
+    pairs, people = [], []
+    for person, frames in enumerate(heads.images.float() / 255):  # (20, 3, S, S)
+        pairs.append(Pair(frames.roll(7, dims=0), frames))
+        people += [person] * len(frames)
+    table = score_all(model, pairs, people, None)
+    if options.data:
+        with MediapipeLandmarks(options.data / "weights" / MediapipeLandmarks.file) as landmarks:
+            table["mouth opening (mediapipe)"] = mouths(model, pairs, landmarks)
+    return table
+
+
+def real(model, options) -> dict:
+    "The fixed pairs of people no training has seen; thirds by landmark motion."
+    with (HERE / "pairs_real_test.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    pairs = list(ListedPairs(read_pair_list(HERE / "pairs_real_test.csv"), options.data, model.config.image_size, 40))
+    motion = torch.tensor([float(row["motion_percent"]) for row in rows])
+    table = score_all(model, pairs, [row["identity"] for row in rows], motion)
+    with MediapipeLandmarks(options.data / "weights" / MediapipeLandmarks.file) as landmarks:
+        table["mouth opening (mediapipe)"] = mouths(model, pairs, landmarks)
+    return table
+
+
+def cross(model, options) -> dict:
+    "Other people's portraits driven by test clips, through the command line."
+    files = json.loads((options.data / "MANIFEST.json").read_text())["files"]
+    stills = [f["file"] for f in files if f["kind"] == "still" and f["split"] == "test"][:STILLS]
+    table = []
+    with MediapipeLandmarks(options.data / "weights" / MediapipeLandmarks.file) as landmarks, tempfile.TemporaryDirectory() as folder:
+        for clip in CLIPS:
+            driving = options.data / "clips" / f"{clip}.mp4"
+            wanted, info = landmarks(torch.stack(list(read_frames(driving))).float() / 255), video_info(driving)
+            for still in stills:
+                out = (options.keep or Path(folder)) / f"{Path(still).stem}-{clip}.mp4"
+                command = [Path(sys.executable).with_name("mcnet"), "animate", "--source", options.data / still]
+                command += ["--driving", driving, "--out", out, "--weights", options.weights or options.name]
+                subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
+                frames, made = torch.stack(list(read_frames(out))).float() / 255, video_info(out)
+                enlarged = F.interpolate(frames, size=(256, 256), mode="bicubic").clamp(0, 1)
+                row = {
+                    "still": Path(still).name, "clip": clip, "frames": len(frames), "frames wanted": len(wanted),
+                    "rate kept": made.fps == info.fps, "correlation": motion_correlation(landmarks(enlarged), wanted),
+                }  # fmt: skip
+                print(row, flush=True)
+                table.append(row)
+    median = torch.tensor([row["correlation"] for row in table]).nanmedian().item()
+    print(f"median correlation of motion: {median:.3f}")
+    return {"median correlation": median, "results": table}
+
+
+def main():
+    kinds = {"synthetic": synthetic, "real": real, "cross": cross}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=kinds)
+    parser.add_argument("name", help="registered name; also names the result's file")
+    parser.add_argument("--weights", help="path of other weights to measure under this name")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--keep", type=Path, help="folder for the videos of `cross`")
+    options = parser.parse_args()
+    if options.kind != "synthetic" and not options.data:
+        parser.error("give --data, the folder with MANIFEST.json, clips/ and weights/")
+    model = Animator.from_pretrained(options.weights or options.name, device="cpu").network
+    table = kinds[options.kind](model, options)
+    (HERE / f"scores-{options.kind}-{options.name}.json").write_text(json.dumps(table, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

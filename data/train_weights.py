@@ -1,0 +1,74 @@
+"""Train the weights that ship with the package: the recipes named in their model cards.
+
+    python data/train_weights.py tiny-synthetic --out runs/tiny-synthetic --vgg FOLDER
+    python data/train_weights.py tiny --out runs/tiny --vgg FOLDER --clips FOLDER
+
+`--vgg` is the folder with vgg19_conv1_1_to_conv3_4_fp16.safetensors and vgg19_stats.json; `--clips` a folder of clips
+(MANIFEST.json, or train/ and test/); eyes and mouth of real clips are found by MediaPipe, whose model must lie in the
+`--vgg` folder, too. A run that is found in `--out` goes on. `--minutes` is measured on the clock.
+"""
+
+import argparse
+from pathlib import Path
+
+from mcnet.core import seed_everything
+from mcnet.data import ClipPairs
+from mcnet.faces import FacePairs
+from mcnet.losses import PerceptualLoss, VGGFeatures
+from mcnet.metrics import MediapipeLandmarks
+from mcnet.network import MCNet, MCNetConfig, load_model, save_model
+from mcnet.training import TrainConfig, mix, train
+
+VGG_FILE = "vgg19_conv1_1_to_conv3_4_fp16.safetensors"
+PEOPLE, FRAMES = 400, 16
+NOTES = {
+    "tiny-synthetic": {"licence": "Apache-2.0", "data": f"{PEOPLE} drawn people"},
+    "tiny": {
+        "licence": "research and education; rights in part of the training footage are unclear",
+        "data": f"106 real clips of 53 people and {PEOPLE} drawn people",
+    },
+}
+
+
+def training_pairs(name: str, size: int, batch_size: int, clips: Path | None, models: Path, cache: Path):
+    "Drawn heads with their truth; for `tiny` eleven of sixteen pairs come from real clips."
+    real = round(batch_size * 11 / 16) if name == "tiny" else 0
+    heads = FacePairs(
+        PEOPLE, FRAMES, size, batch_size - real, truth=True, cache=cache / "heads.pt",
+        progress=lambda done, total: print(f"\rdrawing people {done}/{total}", end="", flush=True),
+    )
+    if not real:
+        return heads
+    with MediapipeLandmarks(models / MediapipeLandmarks.file) as landmarks:
+        return mix([ClipPairs(clips, size, real, cache=cache / "clips", landmarks=landmarks), heads])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=NOTES)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--vgg", type=Path, required=True)
+    parser.add_argument("--clips", type=Path)
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
+    parser.add_argument("--minutes", type=float, default=40)
+    parser.add_argument("--init", type=Path, help="weights to start from")
+    options = parser.parse_args()
+    if options.name == "tiny" and not options.clips:
+        parser.error("tiny is trained on real clips, too: give --clips")
+
+    options.cache.mkdir(parents=True, exist_ok=True)
+    seed_everything(0)
+    model = load_model(options.init) if options.init else MCNet(MCNetConfig.tiny())
+    pairs = training_pairs(options.name, model.config.image_size, 16, options.clips, options.vgg, options.cache)
+    vgg = VGGFeatures(options.vgg / VGG_FILE, taps=("relu1_1", "relu2_1", "relu3_1"))
+    config = TrainConfig.guided().replace(minutes=options.minutes, perceptual=3.0, l1=20.0, warped=5.0, focus=15.0, jacobian=2.0, ema=0.998)
+    preview = next(iter(pairs))
+    notes = NOTES[options.name] | {"name": options.name, "recipe": config.recipe, "perceptual": vgg.name}
+    train(
+        model, pairs, config, perceptual=PerceptualLoss(vgg), out=options.out, preview=preview,
+        save=lambda path, trained: save_model(path, trained, **notes),
+    )
+
+
+if __name__ == "__main__":
+    main()
