@@ -39,7 +39,7 @@ def _print_version(wanted: bool):
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say it.")] = False,
 ):
     "What holds for all commands."
 
@@ -101,7 +101,7 @@ def animate(
     weights: Annotated[str, typer.Option(help="A registered name, or the path of a .safetensors file.")] = "tiny",
     relative: Annotated[bool, typer.Option("--relative/--absolute", help="Carry over changes, or positions.")] = True,
     adapt_scale: Annotated[bool, typer.Option(help="Move further when the source face is larger.")] = True,
-    best_frame: Annotated[str, typer.Option(help="Frame nearest to the source's pose: first, auto or a number.")] = "first",
+    best_frame: Annotated[str, typer.Option(help="Frame in the source's pose: first, auto or a number.")] = "first",
     batch_size: Annotated[int, typer.Option(min=1, help="Frames at a time.")] = 8,
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Write source | driving | result.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
@@ -128,7 +128,7 @@ def animate(
 def demo(
     *,
     out: Annotated[Path, typer.Option(help="Folder for demo.mp4 and demo.png.")] = Path("."),
-    weights: Annotated[str, typer.Option(help="A registered name, or the path of a .safetensors file.")] = "tiny-synthetic",
+    weights: Annotated[str, typer.Option(help="A registered name, or the path of a file.")] = "tiny-synthetic",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ):
     "Draw a person who never was and a performance, and animate the one by the other."
@@ -136,7 +136,7 @@ def demo(
 
     with progress_bar("animating") as progress:
         made = make_demo(out, weights=weights, device=device, progress=progress)
-    print(f"{made.path}: source | performance | result, {made.frames} frames; {made.path.with_suffix('.png')}: three moments")
+    print(f"{made.path}: source | performance | result, {made.frames} frames; {out / 'demo.png'}: three moments")
 
 # %% ../nbs/34_cli.ipynb #60cbf40b
 @app.command()
@@ -161,8 +161,8 @@ def train(
     config = MCNetConfig.tiny().replace(image_size=size)  # an impossible size is refused before anything is drawn
     begun = (out / "checkpoint.pt").exists()
     if begun != resume:
-        fault = f"{out} holds a run already; add --resume to go on" if begun else f"{out} holds no run to resume; leave --resume out"
-        raise UserError(fault)
+        advice = "a run already; add --resume to go on" if begun else "no run to resume; leave --resume out"
+        raise UserError(f"{out} holds {advice}")
     if not data and not synthetic:
         raise UserError("there is nothing to train on; give --data FOLDER, or leave --no-synthetic out")
     if not steps and not minutes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import itertools
 import json
 import typing
 import warnings
@@ -185,7 +186,7 @@ def find_focus(
             np.save(temporary, found.numpy())
     return found
 
-
+# %% ../nbs/21_data.ipynb #2796f223
 class ClipPairs:
     "Endless batches of (source, driving) frames from a folder of clips; batch n depends on seed and n alone."
 
@@ -208,16 +209,10 @@ class ClipPairs:
         self.batch_size, self.seed, self.start, self.flip, self.jitter = batch_size, seed, start, flip, jitter
         self.files, self.frames, self.skipped = _load_all(files, size, cache)
         self.focus = [find_focus(file, landmarks, cache=cache) for file in self.files] if landmarks else None
-        generator = torch.Generator().manual_seed(seed)
-        signatures = [motion_signature(frames) for frames in self.frames]
-        self.pairs, motion = sample_pairs(signatures, 2000, generator=generator)  # (N, 3)
-        self.moving = self.pairs[motion >= motion.quantile(2 / 3)]  # (N / 3, 3)
+        self.pairs, self.moving = _pair_table(self.frames, seed)  # (N, 3) and (N / 3, 3): clip, source, driving
 
     def __iter__(self) -> Iterator[Pair]:
-        number = self.start
-        while True:
-            yield self.batch(number)
-            number += 1
+        return map(self.batch, itertools.count(self.start))
 
     def batch(
         self,
@@ -227,23 +222,30 @@ class ClipPairs:
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + number) % 2**63)
         many = self.batch_size // 2
         chosen = torch.cat([_draw(self.moving, many, generator), _draw(self.pairs, self.batch_size - many, generator)])
-        both = [[self.frames[clip][pair[side]] for clip, *pair in chosen.tolist()] for side in (0, 1)]
-        images = torch.stack(both[0] + both[1]).float() / 255  # (2B, 3, S, S), sources first
-        mirrored = (torch.rand(self.batch_size, generator=generator) < (0.5 if self.flip else 0)).repeat(2)
-        images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
+        images = torch.stack([self.frames[row[0]][row[side]] for side in (1, 2) for row in chosen.tolist()]).float() / 255
+        mirrored = torch.rand(self.batch_size, generator=generator) < (0.5 if self.flip else 0)
+        images = torch.where(mirrored.repeat(2).view(-1, 1, 1, 1), images.flip(-1), images)  # (2B, 3, S, S), sources first
         if self.jitter:
             images = jitter_colours(images, self.jitter, generator=generator, copies=2)
-        return Pair(*images.chunk(2), focus=self._focus(chosen, mirrored))
+        return Pair(*images.chunk(2), focus=None if self.focus is None else _focus_of(self.focus, chosen, mirrored))
 
-    def _focus(self, chosen: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor | None:
-        "The points of the driving frames, mirrored where the pictures are."
-        if self.focus is None:
-            return None
-        points = torch.stack([self.focus[clip][driving] for clip, _, driving in chosen.tolist()])  # (B, 32, 2)
-        turned = points * points.new_tensor([-1.0, 1.0])
-        return torch.where(mirrored[: len(points), None, None], turned, points)
+# %% ../nbs/21_data.ipynb #17967415
+def _pair_table(
+    frames: list[torch.Tensor],  # (T, 3, S, S) per clip
+    seed: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    "Many pairs, as rows (clip, source, driving), and those of them that move most."
+    generator = torch.Generator().manual_seed(seed)
+    pairs, motion = sample_pairs([motion_signature(clip) for clip in frames], 2000, generator=generator)
+    return pairs, pairs[motion >= motion.quantile(2 / 3)]
 
-# %% ../nbs/21_data.ipynb #e30e1404
+
+def _focus_of(focus: list[torch.Tensor], chosen: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
+    "The points of the driving frames, mirrored where the pictures are."
+    points = torch.stack([focus[clip][driving] for clip, _, driving in chosen.tolist()])  # (B, 32, 2)
+    return torch.where(mirrored[:, None, None], points * points.new_tensor([-1.0, 1.0]), points)
+
+
 def _draw(rows: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
     "`count` random rows."
     return rows[torch.randint(len(rows), (count,), generator=generator)]
@@ -287,7 +289,7 @@ def read_pair_list(
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path} is not a pair list ({error!r}); it needs the columns clip, i, j") from error
 
-
+# %% ../nbs/21_data.ipynb #f8990b46
 class ListedPairs:
     "The pairs of a list, in its order, in batches; nothing random. Each clip is decoded once."
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -196,7 +196,7 @@ def video_writer(
 
 def write_video(
     path: str | Path,  # ends in .mp4
-    frames,  # (T, 3, H, W), or any iterable of (3, H, W), float in [0, 1] or uint8
+    frames: Iterable[torch.Tensor],  # (T, 3, H, W), or one (3, H, W) after another; float in [0, 1] or uint8
     fps: Fraction | int,
 ):
     "Write frames as H.264, tagged as synthetic."

@@ -55,7 +55,7 @@ def animate(capsys, good, tmp_path):
 
 def zero_frames(path):
     "A valid file with a video track in which nothing is."
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options={"movflags": "empty_moov+default_base_moof"}) as container:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
         container.start_encoding()
@@ -101,8 +101,7 @@ def test_damaged_video(animate, good, tmp_path):
 
 
 def test_no_moving_pictures(animate, tmp_path):
-    assert "no frames" in animate(driving=zero_frames(tmp_path / "zero.mkv"))
-    assert "no moving pictures" in animate(driving=zero_frames(tmp_path / "zero.mp4"))
+    assert "no frames" in animate(driving=zero_frames(tmp_path / "zero.mp4"))
     assert "no moving pictures" in animate(driving=sound(tmp_path / "sound.wav"))
     (tmp_path / "empty.mp4").touch()
     assert "empty.mp4" in animate(driving=tmp_path / "empty.mp4")
