@@ -16,13 +16,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from .core import Keypoints, Motion, UserError
-from .grid import ThinPlateSpline, identity_grid, resize_deformation, resize_map, warp
+from .grid import ThinPlateSpline, gaussian_heatmaps, identity_grid, resize_deformation, resize_map, warp
 from .keypoints import inverse_2x2, matmul_2x2
 from .layers import AntiAliasDownsample
 
 # %% auto #0
 __all__ = ['VGG_CONVOLUTIONS', 'pyramid_l1_loss', 'gradient_loss', 'Backbone', 'oriented_filters', 'energy_pool',
-           'FilterFeatures', 'VGGFeatures', 'PerceptualLoss', 'RandomTransform', 'equivariance_losses',
+           'FilterFeatures', 'VGGFeatures', 'PerceptualLoss', 'focus_loss', 'RandomTransform', 'equivariance_losses',
            'keypoint_distance_loss', 'FlowLosses', 'flow_losses']
 
 # %% ../nbs/08_losses.ipynb #e721324c
@@ -119,7 +119,7 @@ VGG_CONVOLUTIONS = {  # name of the layer after ReLU -> (index among torchvision
     "relu3_4": (16, 256, 256),
 }
 
-
+# %% ../nbs/08_losses.ipynb #7287ea62
 class VGGFeatures(nn.Module):
     "The first eight layers of VGG19, as published in Caffe's scale; every tap is divided by its mean."
 
@@ -220,6 +220,21 @@ class PerceptualLoss(nn.Module):
     ) -> torch.Tensor:  # scalar: mean over layers and scales
         return torch.stack([term for scale in self.terms(prediction, target) for term in scale]).mean()
 
+# %% ../nbs/08_losses.ipynb #6a890879
+def focus_loss(
+    prediction: torch.Tensor,  # (B, 3, H, W)
+    target: torch.Tensor,  # (B, 3, H, W)
+    points: torch.Tensor,  # (B, P, 2) in [-1, 1]: landmarks of eyes and mouth in the target; NaN where unknown
+    *,
+    variance: float = 0.004,  # of the soft dot around each point
+) -> torch.Tensor:  # scalar, in units of brightness
+    "Mean absolute difference near the points alone: an open mouth is few pixels and most of the expression."
+    height, width = target.shape[-2:]
+    known = points.nan_to_num(9.0)  # far outside: no dot
+    near = gaussian_heatmaps(known, height, width, variance=variance).amax(1, keepdim=True)  # (B, 1, H, W)
+    difference = (prediction.float() - target.float()).abs().mean(1, keepdim=True)  # (B, 1, H, W)
+    return (near * difference).sum() / near.sum().clamp(min=1)
+
 # %% ../nbs/08_losses.ipynb #3a1211e5
 class RandomTransform:
     "A random smooth bending of the plane, one per batch entry: affine plus thin-plate spline (FOMM §3.3)."
@@ -295,7 +310,7 @@ def keypoint_distance_loss(
     others = 1 - torch.eye(count, device=value.device)
     return ((threshold - distance).relu() * others).sum() / (len(value) * max(count * (count - 1), 1))
 
-# %% ../nbs/08_losses.ipynb #6a890879
+# %% ../nbs/08_losses.ipynb #c236685b
 class FlowLosses(NamedTuple):
     "How far a motion is from the renderer's truth."
 
