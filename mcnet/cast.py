@@ -85,7 +85,7 @@ class Dice:
         weights = weights.expand(self.count, len(table))
         return table[torch.multinomial(weights, 1, generator=self.generator)[:, 0]]
 
-
+# %% ../nbs/02f_cast.ipynb #f95ae748
 SKIN_TONES = torch.tensor(
     [
         [0.99, 0.83, 0.74],
@@ -145,7 +145,7 @@ def sample_traits(dice: Dice) -> Traits:
     heavy = dice.normal() * 0.5 + dice.chance(0.15) * dice.uniform(0.9, 1.7)
     return Traits(child, age, heavy, dice.chance(0.5), dice.uniform(0, 1))
 
-
+# %% ../nbs/02f_cast.ipynb #0750ae6a
 def sample_identity(dice: Dice, traits: Traits) -> torch.Tensor:  # (B, 32)
     "Independent coefficients, moved by age, weight and build."
     coefficients = 0.95 * dice.normal(len(IDENTITIES)) * (1 - 0.35 * traits.child[:, None])
@@ -198,7 +198,7 @@ def sample_hair(dice: Dice, traits: Traits) -> Hair:
         1 - bald, thickness, quiff, side, fringe * (1 - (crown > 0).float()), part, recede, crown, length, curl, knot
     )
 
-
+# %% ../nbs/02f_cast.ipynb #117fd80a
 def sample_wear(dice: Dice, traits: Traits) -> Wear:
     "Ears grow with age; one in four wears glasses, more among the old."
     ears = 1 + 0.1 * dice.normal() + 0.15 * traits.age + 0.1 * traits.child
@@ -207,7 +207,7 @@ def sample_wear(dice: Dice, traits: Traits) -> Wear:
         dice.uniform(0.12, 0.18), dice.chance(0.5) * dice.uniform(0.3, 1.0), dice.uniform(0.009, 0.022),
     )  # fmt: skip
 
-# %% ../nbs/02f_cast.ipynb #0d3bf0ac
+
 def sample_colours(dice: Dice, traits: Traits) -> tuple[torch.Tensor, ...]:  # skin, hair, iris, lips (B, 3) each
     "Skin from a palette; hair and eyes that go with it; grey for the old; some dyes."
     place = traits.tone * (len(SKIN_TONES) - 1)
@@ -224,7 +224,7 @@ def sample_colours(dice: Dice, traits: Traits) -> tuple[torch.Tensor, ...]:  # s
     lips = skin * torch.tensor([0.93, 0.64, 0.62]) * dice.uniform(0.92, 1.06, 1)
     return skin.clamp(0.03, 1), hair.clamp(0.02, 0.95), iris, lips.clamp(0.02, 1)
 
-
+# %% ../nbs/02f_cast.ipynb #78cae61a
 def sample_look(dice: Dice, traits: Traits) -> Look:
     "Colours, brows, beards, make-up, freckles, clothes."
     skin, hair, iris, lips = sample_colours(dice, traits)
@@ -291,7 +291,7 @@ def sample_backdrop(dice: Dice) -> Backdrop:
         (kind < 0.6).float(), (kind > 0.45).float(), dice.uniform(0.03, 0.25), dice.uniform(0, 100),
     )  # fmt: skip
 
-
+# %% ../nbs/02f_cast.ipynb #17f59f8a
 def sample_people(
     count: int,
     *,
@@ -365,7 +365,7 @@ def drift(
     t = (position - low)[:, None]
     return b + t / 2 * (c - a) + t**2 / 2 * (2 * a - 5 * b + 4 * c - d) + t**3 / 2 * (3 * b - a - 3 * c + d)
 
-
+# %% ../nbs/02f_cast.ipynb #d7d77a07
 def sample_track(
     frames: int,
     *,
@@ -396,15 +396,6 @@ def sample_track(
         moment += 1.2 + 2.8 * float(torch.rand(1, generator=generator))
     hold = wander(2, 0.7)
     gaze = torch.tanh(4 * hold) * hold.abs().clamp(0.15, 1)  # glances: fast moves, rests between
-    still = FaceMotion(
-        pose,
-        expression,
-        blink[:, None].repeat(1, 2),
-        gaze,
-        wander(2, 2.0) * 0.06,
-        1 + 0.03 * wander(1, 3.0)[:, 0],
-        zero,
-        zero[:, None].repeat(1, 2),
-        zero,
-    )
-    return still
+    shift, zoom = wander(2, 2.0) * 0.06, 1 + 0.03 * wander(1, 3.0)[:, 0]
+    both, nowhere = blink[:, None].repeat(1, 2), zero[:, None].repeat(1, 2)
+    return FaceMotion(pose, expression, both, gaze, shift, zoom, zero, nowhere, zero)

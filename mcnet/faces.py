@@ -22,8 +22,8 @@ from .raster import FAR, Fragments, Paint, barycentric, facing, open_sky, projec
 
 # %% auto #0
 __all__ = ['SAMPLES', 'COARSE', 'FINE', 'COARSE_UP_TO', 'DEPTH_TOLERANCE', 'PARTNERS', 'bust_for', 'Rendered', 'paint_head',
-           'hairline_at', 'paint_part', 'shade_samples', 'groups', 'render', 'label_parts', 'deferred', 'look_up',
-           'true_deformation', 'render_clip', 'CacheSettings', 'draw_cache', 'stored_cache', 'FacePairs', 'FaceParams',
+           'hairline_at', 'paint_part', 'shade_samples', 'groups', 'deferred', 'label_parts', 'look_up', 'render',
+           'render_clip', 'true_deformation', 'CacheSettings', 'draw_cache', 'cached_frames', 'FacePairs', 'FaceParams',
            'FaceMotion', 'combine', 'neutral_motion', 'sample_people', 'sample_poses', 'sample_track', 'PARTS']
 
 # %% ../nbs/02_faces.ipynb #5100ef71
@@ -58,7 +58,7 @@ def bust_for(
         bust = Bust(*(COARSE if coarse else FINE), device=device, **grid)
     return bust, ids.to(device), weights.float().to(device)
 
-# %% ../nbs/02_faces.ipynb #976d6355
+
 class Rendered(typing.NamedTuple):
     "A batch of pictures and, with `truth`, all that is known about them."
 
@@ -96,7 +96,7 @@ def hairline_at(angle: torch.Tensor, params: FaceParams) -> torch.Tensor:  # (N,
         return hairline(angle, params.hair)[0]
     return hairline(angle[:, None], params.hair)[:, 0]
 
-
+# %% ../nbs/02_faces.ipynb #cce7c9f9
 def paint_part(part: int, place: torch.Tensor, params: FaceParams) -> Paint:
     "The painter of each part."
     zero = torch.zeros_like(place[:, 0])
@@ -149,50 +149,7 @@ def groups(
     for i, (start, stop) in enumerate(zip([0, *ends], ends)):
         yield slice(start, stop), slice(i, i + 1)
 
-# %% ../nbs/02_faces.ipynb #42bb77bd
-def render(
-    params: FaceParams,  # (B)
-    size: int = 64,  # pixels per side
-    *,
-    truth: bool = False,  # landmarks, parts and what flow needs, too
-    lit: bool = True,  # False: the unlit test chart, one slowly changing colour per place of the template
-) -> Rendered:
-    "Draw people: mesh → z-buffer → paint → light → average of the samples in each pixel."
-    bust, ids, weights = bust_for(size, str(params.identity.device))
-    points, normals = bust(params.identity, params.hair, params.wear, params.motion)
-    screen = project(points, size)
-    fine = torch.cat([(screen[..., :2] + 0.5) * SAMPLES - 0.5, screen[..., 2:]], dim=-1)
-    samples = rasterize(fine, bust.triangles, bust.two_sided, size * SAMPLES)
-    colour = deferred(params, bust, fine, normals, samples, lit=lit)
-    average = lambda values: F.avg_pool2d(values, SAMPLES)
-    mask = average((samples.triangle >= 0).float()[:, None])
-    wall = paint.paint_backdrop(params.backdrop, size) if lit else torch.full_like(colour[:, :, :size, :size], 0.5)
-    image = (average(colour) + (1 - mask) * wall).clamp(0, 1)
-    if not truth:
-        return Rendered(image, mask)
-    landmarks = (screen[:, ids] * weights[:, :, None]).sum(2)  # (B, 68, 3)
-    near = F.max_pool2d(samples.depth[:, None], 2 * SAMPLES + 1, 1, SAMPLES)[:, 0]
-    nearest = look_up(near, (landmarks[..., :2] + 0.5) * SAMPLES - 0.5)
-    visible = (landmarks[..., 2] < nearest + 0.06) & ((landmarks[..., :2] + 0.5) / size - 0.5).abs().amax(-1).le(0.5)
-    places = landmarks[..., :2] / (size - 1) * 2 - 1
-    seen = rasterize(screen, bust.triangles, bust.two_sided, size)  # once more, at the pixels' centres
-    return Rendered(image, mask, places, visible, label_parts(params, bust, screen, seen.triangle), *seen, screen)
-
-
-def label_parts(
-    params: FaceParams, bust: Bust, screen: torch.Tensor, triangle: torch.Tensor
-) -> torch.Tensor:  # (B, S, S)
-    "The part that each pixel's centre sees; where the garment ends is the painter's affair."
-    parts = torch.where(triangle >= 0, bust.parts[triangle.clamp_min(0)], BACKGROUND)
-    image, row, column = (parts == SKIN).nonzero(as_tuple=True)
-    vertices = bust.triangles[triangle[image, row, column]]  # (N, 3)
-    weights = barycentric(screen[image[:, None], vertices], column.float(), row.float())
-    place = (bust.places[vertices] * weights[..., None]).sum(1)
-    _, clothes = paint.paint_clothes(place[:, 0], place[:, 1], place[:, 2], params.look[image])
-    parts[image, row, column] = torch.where(clothes > 0.5, CLOTHES, SKIN)
-    return parts
-
-
+# %% ../nbs/02_faces.ipynb #5d9c1d87
 def deferred(
     params: FaceParams,
     bust: Bust,
@@ -224,7 +181,21 @@ def deferred(
             colour[at] = paint.paint_chart(bust.parts[t], place)
     return colour.view(batch, resolution, resolution, 3).permute(0, 3, 1, 2)
 
-# %% ../nbs/02_faces.ipynb #340163c8
+# %% ../nbs/02_faces.ipynb #8138d5ef
+def label_parts(
+    params: FaceParams, bust: Bust, screen: torch.Tensor, triangle: torch.Tensor
+) -> torch.Tensor:  # (B, S, S)
+    "The part that each pixel's centre sees; where the garment ends is the painter's affair."
+    parts = torch.where(triangle >= 0, bust.parts[triangle.clamp_min(0)], BACKGROUND)
+    image, row, column = (parts == SKIN).nonzero(as_tuple=True)
+    vertices = bust.triangles[triangle[image, row, column]]  # (N, 3)
+    weights = barycentric(screen[image[:, None], vertices], column.float(), row.float())
+    place = (bust.places[vertices] * weights[..., None]).sum(1)
+    _, clothes = paint.paint_clothes(place[:, 0], place[:, 1], place[:, 2], params.look[image])
+    parts[image, row, column] = torch.where(clothes > 0.5, CLOTHES, SKIN)
+    return parts
+
+
 def look_up(
     values: torch.Tensor,  # (B, R, R)
     places: torch.Tensor,  # (B, N, 2): column, row
@@ -234,7 +205,48 @@ def look_up(
     column, row = places.round().long().clamp(0, size - 1).unbind(-1)
     return values.flatten(1).gather(1, row * size + column)
 
+# %% ../nbs/02_faces.ipynb #42bb77bd
+def render(
+    params: FaceParams,  # (B)
+    size: int = 64,  # pixels per side
+    *,
+    truth: bool = False,  # landmarks, parts and what flow needs, too
+    lit: bool = True,  # False: the unlit test chart, one slowly changing colour per place of the template
+) -> Rendered:
+    "Draw people: mesh → z-buffer → paint → light → average of the samples in each pixel."
+    bust, ids, weights = bust_for(size, str(params.identity.device))
+    points, normals = bust(params.identity, params.hair, params.wear, params.motion)
+    screen = project(points, size)
+    fine = torch.cat([(screen[..., :2] + 0.5) * SAMPLES - 0.5, screen[..., 2:]], dim=-1)
+    samples = rasterize(fine, bust.triangles, bust.two_sided, size * SAMPLES)
+    colour = deferred(params, bust, fine, normals, samples, lit=lit)
+    average = lambda values: F.avg_pool2d(values, SAMPLES)
+    mask = average((samples.triangle >= 0).float()[:, None])
+    wall = paint.paint_backdrop(params.backdrop, size) if lit else torch.full_like(colour[:, :, :size, :size], 0.5)
+    image = (average(colour) + (1 - mask) * wall).clamp(0, 1)
+    if not truth:
+        return Rendered(image, mask)
+    landmarks = (screen[:, ids] * weights[:, :, None]).sum(2)  # (B, 68, 3)
+    near = F.max_pool2d(samples.depth[:, None], 2 * SAMPLES + 1, 1, SAMPLES)[:, 0]
+    nearest = look_up(near, (landmarks[..., :2] + 0.5) * SAMPLES - 0.5)
+    visible = (landmarks[..., 2] < nearest + 0.06) & ((landmarks[..., :2] + 0.5) / size - 0.5).abs().amax(-1).le(0.5)
+    places = landmarks[..., :2] / (size - 1) * 2 - 1
+    seen = rasterize(screen, bust.triangles, bust.two_sided, size)  # once more, at the pixels' centres
+    return Rendered(image, mask, places, visible, label_parts(params, bust, screen, seen.triangle), *seen, screen)
 
+# %% ../nbs/02_faces.ipynb #3a52819d
+def render_clip(
+    person: FaceParams,  # (1)
+    track: FaceMotion,  # (T) from `sample_track`
+    size: int = 64,
+    *,
+    batch: int = 16,  # frames drawn at once
+) -> torch.Tensor:  # (T, 3, size, size)
+    "A performance as a video."
+    frames = combine(person, track)
+    return torch.cat([render(frames[i : i + batch], size).image for i in range(0, len(frames), batch)])
+
+# %% ../nbs/02_faces.ipynb #025884c0
 DEPTH_TOLERANCE = 0.04  # template units
 
 
@@ -263,18 +275,6 @@ def true_deformation(
     seen = seen & ((facing(there) * facing(here) > 0) | two_sided)
     visible = torch.where(face, seen, source.triangle < 0) & (place >= 0).all(-1) & (place <= size - 1).all(-1)
     return place / (size - 1) * 2 - 1, visible[:, None]
-
-# %% ../nbs/02_faces.ipynb #3a52819d
-def render_clip(
-    person: FaceParams,  # (1)
-    track: FaceMotion,  # (T) from `sample_track`
-    size: int = 64,
-    *,
-    batch: int = 16,  # frames drawn at once
-) -> torch.Tensor:  # (T, 3, size, size)
-    "A performance as a video."
-    frames = combine(person, track)
-    return torch.cat([render(frames[i : i + batch], size).image for i in range(0, len(frames), batch)])
 
 # %% ../nbs/02_faces.ipynb #9647f541
 PARTNERS = 3  # driving frames for which the truth of each source frame is kept
@@ -319,18 +319,26 @@ def draw_cache(
             progress(i + 1, settings.people)
     return [torch.stack(column) for column in zip(*rows)]
 
-
-def stored_cache(
-    path: str | Path,
+# %% ../nbs/02_faces.ipynb #1ced5097
+def cached_frames(
     settings: CacheSettings,
-) -> list[torch.Tensor] | None:  # None where there is no such file
-    "Frames drawn earlier; frames of other settings raise `UserError`."
-    if not Path(path).is_file():
-        return None
-    kept = torch.load(path, weights_only=True)
-    if kept["settings"] != settings._asdict():
-        raise UserError(f"{path} holds frames drawn with other settings; delete it or name another file")
-    return kept["tensors"]
+    partners: torch.Tensor,  # (PARTNERS,)
+    device: torch.device,
+    *,
+    cache: str | Path | None,  # a file to read from, or to write to when it does not exist
+    progress: typing.Callable[[int, int], None] | None = None,
+) -> list[torch.Tensor]:  # as `draw_cache`
+    "Frames drawn earlier, or drawn now; a file with frames of other settings raises `UserError`."
+    if cache is not None and Path(cache).is_file():
+        kept = torch.load(cache, weights_only=True)
+        if kept["settings"] != settings._asdict():
+            raise UserError(f"{cache} holds frames drawn with other settings; delete it or name another file")
+        return kept["tensors"]
+    drawn = draw_cache(settings, partners, device, progress)
+    if cache is not None:
+        with atomic_path(cache) as temporary:
+            torch.save({"settings": settings._asdict(), "tensors": drawn}, temporary)
+    return drawn
 
 # %% ../nbs/02_faces.ipynb #6030c90a
 class FacePairs:
@@ -354,12 +362,7 @@ class FacePairs:
         self.batch_size, self.seed, self.device = batch_size, seed, torch.device(device)
         settings = CacheSettings(people, frames, size, seed, yaw, truth, occluders)
         self.partners = 1 + torch.randperm(frames - 1, generator=torch.Generator().manual_seed(seed + 1))[:PARTNERS]
-        stored = None if cache is None else stored_cache(cache, settings)
-        if stored is None:
-            stored = draw_cache(settings, self.partners, self.device, progress)
-            if cache is not None:
-                with atomic_path(cache) as temporary:
-                    torch.save({"settings": settings._asdict(), "tensors": stored}, temporary)
+        stored = cached_frames(settings, self.partners, self.device, cache=cache, progress=progress)
         self.images = stored[0]
         self.flows, self.visible, self.focus = stored[1:] if truth else (None, None, None)
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from .mesh import Params, Template, bump, smooth
 
 # %% auto #0
-__all__ = ['Hair', 'hairline', 'HairShell', 'interpolate', 'hair_thickness', 'wear_hair', 'curtain']
+__all__ = ['Hair', 'hairline', 'interpolate', 'skull_tables', 'HairShell', 'hair_thickness', 'curtain', 'wear_hair']
 
 # %% ../nbs/02d_hair.ipynb #e2624dad
 @dataclasses.dataclass
@@ -52,6 +52,29 @@ def hairline(
     end = 0.1 - h["length"] + 0.03 * torch.sin(9 * angle + 7 * h["part"]) + 0.02 * torch.sin(23 * angle)
     return line + (end - line).clamp_max(0) * smooth(50, 74, degrees) * (h["length"] > 0)
 
+# %% ../nbs/02d_hair.ipynb #31bf0840
+def interpolate(x: torch.Tensor, known_x: torch.Tensor, known_y: torch.Tensor) -> torch.Tensor:
+    "Piecewise linear interpolation; `known_x` grows."
+    right = torch.searchsorted(known_x.contiguous(), x.contiguous()).clamp(1, len(known_x) - 1)
+    x0, x1, y0, y1 = known_x[right - 1], known_x[right], known_y[right - 1], known_y[right]
+    return y0 + (y1 - y0) * ((x - x0) / (x1 - x0).clamp_min(1e-9)).clamp(0, 1)
+
+
+def skull_tables(
+    template: Template,
+    levels: int,  # heights in the second table
+) -> tuple[torch.Tensor, torch.Tensor]:  # row at arc 0 … 3 (301,), arc at height -1 … 1.2 (levels, columns)
+    "Look-ups between arc length from the crown, grid row, and height."
+    y = template.y.view(template.rows, template.columns)
+    width = template.points[:, 0].view(template.rows, template.columns).abs().amax(1)
+    arc = F.pad(torch.stack([y[:, 0], width], dim=-1).diff(dim=0).norm(dim=-1).cumsum(0), (1, 0))
+    row = torch.arange(template.rows, device=y.device).float()
+    row_of_arc = interpolate(torch.linspace(0, 3.0, 301, device=y.device), arc, row)
+    heights = torch.linspace(-1.0, 1.2, levels, device=y.device)
+    falling = y.cummin(0).values - 1e-5 * row[:, None]
+    columns = [interpolate(-heights, -falling[:, c], arc) for c in range(template.columns)]
+    return row_of_arc, torch.stack(columns, dim=1)
+
 # %% ../nbs/02d_hair.ipynb #15243257
 class HairShell:
     "A grid of strands: each column starts at the crown and follows the skull to the hairline, or falls beyond it."
@@ -64,19 +87,9 @@ class HairShell:
         rows: int = 34,
     ):
         self.rows, self.columns, self.template = rows, template.columns, template
-        y = template.y.view(template.rows, template.columns)
-        x = template.points[:, 0].view(template.rows, template.columns)
-        profile = torch.stack([y[:, 0], x.abs().amax(1)], dim=-1)
-        arc = F.pad(profile.diff(dim=0).norm(dim=-1).cumsum(0), (1, 0))
-        self.arc_steps = torch.linspace(0, 3.0, 301, device=y.device)
-        self.row_of_arc = interpolate(self.arc_steps, arc, torch.arange(template.rows, device=y.device).float())
-        self.heights = torch.linspace(-1.0, 1.2, self.LEVELS, device=y.device)
-        falling = y.cummin(0).values - 1e-5 * torch.arange(template.rows, device=y.device)[:, None]
-        self.arc_of_height = torch.stack(
-            [interpolate(-self.heights, -falling[:, c], arc) for c in range(template.columns)], dim=1
-        )
         self.angle = template.angle.view(template.rows, template.columns)[0]
-        self.along = torch.linspace(0, 1, rows, device=y.device)[:, None]  # (R, 1), 0 crown, 1 tip
+        self.along = torch.linspace(0, 1, rows, device=template.y.device)[:, None]  # (R, 1), 0 crown, 1 tip
+        self.row_of_arc, self.arc_of_height = skull_tables(template, self.LEVELS)
 
     def to_arc(
         self,
@@ -102,14 +115,7 @@ class HairShell:
         take = lambda i: head.gather(1, i[..., None].expand(-1, -1, 3)).view(*arc.shape, 3)
         return torch.lerp(take(index), take(index + self.columns), (row - above)[..., None])
 
-# %% ../nbs/02d_hair.ipynb #31bf0840
-def interpolate(x: torch.Tensor, known_x: torch.Tensor, known_y: torch.Tensor) -> torch.Tensor:
-    "Piecewise linear interpolation; `known_x` grows."
-    right = torch.searchsorted(known_x.contiguous(), x.contiguous()).clamp(1, len(known_x) - 1)
-    x0, x1, y0, y1 = known_x[right - 1], known_x[right], known_y[right - 1], known_y[right]
-    return y0 + (y1 - y0) * ((x - x0) / (x1 - x0).clamp_min(1e-9)).clamp(0, 1)
-
-
+# %% ../nbs/02d_hair.ipynb #e547e74e
 def hair_thickness(
     hair: Hair,
     angle: torch.Tensor,  # (C,)
@@ -140,7 +146,35 @@ def hair_thickness(
     tip = tip * torch.lerp(smooth(0, 0.25, along), torch.ones_like(along), (h["crown"] == 0).float())
     return (body + quiff + sweep - groove + wave + curl).clamp_min(0.015) * tip - 0.02 * (1 - tip)
 
+# %% ../nbs/02d_hair.ipynb #e690dc47
+def curtain(
+    shell: HairShell,
+    hair: Hair,
+    height: torch.Tensor,  # (B, R, C)
+    along: torch.Tensor,  # (R, 1)
+) -> torch.Tensor:  # (B, R, C, 3)
+    "Where long hair hangs: a slightly wavy cylinder, narrower at the shoulders."
+    angle = shell.angle
+    curl, side, thickness = (value[:, None, None] for value in (hair.curl, hair.side, hair.thickness))
+    waves = curl * (0.05 * torch.sin(9 * height + 6 * angle) + 0.03 * torch.sin(16 * height + 11 * angle))
+    strands = 0.014 * torch.sin(31 * angle) + 0.01 * torch.sin(53 * angle + 4 * height)
+    radius = (
+        0.78
+        + 0.5 * thickness
+        + 0.1 * side
+        + waves
+        + strands
+        - 0.10 * smooth(-0.5, -1.2, height)
+        + 0.1 * smooth(-1.2, -1.7, height)
+    )
+    forward = smooth(110, 60, angle.abs() * 180 / math.pi) * smooth(-0.6, -1.3, height)
+    tip = 1 - 0.12 * smooth(0.93, 1.0, along)
+    return torch.stack(
+        [radius * tip * angle.sin() * 1.02, height + 0 * angle, -0.14 + radius * angle.cos() * 1.05 + 0.14 * forward],
+        dim=-1,
+    )
 
+# %% ../nbs/02d_hair.ipynb #fa170f02
 def wear_hair(
     shell: HairShell,
     head: torch.Tensor,  # (B, V, 3): neutral head
@@ -169,31 +203,3 @@ def wear_hair(
     point = torch.lerp(point, curtain(shell, hair, height, u), loose[..., None])
     hidden = (hair.cover < 0.5)[:, None, None, None] * point.new_tensor([0, 0, -100.0])
     return point + hidden, loose
-
-
-def curtain(
-    shell: HairShell,
-    hair: Hair,
-    height: torch.Tensor,  # (B, R, C)
-    along: torch.Tensor,  # (R, 1)
-) -> torch.Tensor:  # (B, R, C, 3)
-    "Where long hair hangs: a slightly wavy cylinder, narrower at the shoulders."
-    angle = shell.angle
-    curl, side, thickness = (value[:, None, None] for value in (hair.curl, hair.side, hair.thickness))
-    waves = curl * (0.05 * torch.sin(9 * height + 6 * angle) + 0.03 * torch.sin(16 * height + 11 * angle))
-    strands = 0.014 * torch.sin(31 * angle) + 0.01 * torch.sin(53 * angle + 4 * height)
-    radius = (
-        0.78
-        + 0.5 * thickness
-        + 0.1 * side
-        + waves
-        + strands
-        - 0.10 * smooth(-0.5, -1.2, height)
-        + 0.1 * smooth(-1.2, -1.7, height)
-    )
-    forward = smooth(110, 60, angle.abs() * 180 / math.pi) * smooth(-0.6, -1.3, height)
-    tip = 1 - 0.12 * smooth(0.93, 1.0, along)
-    return torch.stack(
-        [radius * tip * angle.sin() * 1.02, height + 0 * angle, -0.14 + radius * angle.cos() * 1.05 + 0.14 * forward],
-        dim=-1,
-    )

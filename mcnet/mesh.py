@@ -152,7 +152,7 @@ def row_table(
         sides.append(side)
     return position, *sides
 
-
+# %% ../nbs/02a_mesh.ipynb #3d044557
 def loft(
     rows: int,
     columns: int,
@@ -199,7 +199,7 @@ def facial_relief(
         "temple": blob(side - 0.62, y - 0.35, 0.14, 0.2),
     }
 
-
+# %% ../nbs/02a_mesh.ipynb #7d504cd6
 RELIEF = {
     "ridge": 0.20, "tip": 0.055, "wings": 0.055, "socket": -0.085, "eyeball": 0.05, "brow": 0.035, "upper_lip": 0.05,
     "lower_lip": 0.056, "muzzle": 0.04, "groove": -0.014, "chin": 0.05, "chin_dip": -0.03, "cheekbone": 0.04,
@@ -229,7 +229,7 @@ def vector(x: Field = 0.0, y: Field = 0.0, z: Field = 0.0) -> torch.Tensor:  # (
     like = next(part for part in (x, y, z) if torch.is_tensor(part))
     return torch.stack([part if torch.is_tensor(part) else torch.zeros_like(like) for part in (x, y, z)], dim=-1)
 
-
+# %% ../nbs/02a_mesh.ipynb #6ea0f37f
 def skull_basis(
     t: Template,
 ) -> dict[str, torch.Tensor]:  # name -> (V, 3)
@@ -315,7 +315,7 @@ def jaw_weight(
     upper = below * 0.6 - 0.14 * opening * bump(y - MOUTH_Y, 0.12)
     return torch.lerp(lower, upper, (1 + t.lip) / 2)
 
-
+# %% ../nbs/02a_mesh.ipynb #b182ef0e
 def expression_basis(
     t: Template,
 ) -> dict[str, torch.Tensor]:  # name -> (V, 3)
@@ -362,7 +362,7 @@ def open_lids(
     lift = across * torch.lerp(lower, upper, (1 + t.lid) / 2)
     return points + torch.stack([torch.zeros_like(lift), lift, torch.zeros_like(lift)], dim=-1)
 
-
+# %% ../nbs/02a_mesh.ipynb #eb783100
 def drape_lids(
     points: torch.Tensor,  # (B, V, 3)
     t: Template,

@@ -16,7 +16,7 @@ from .mesh import EYE_WIDTH, EYE_X, EYE_Y, MOUTH_WIDTH, MOUTH_Y, FaceMotion, Par
 # %% auto #0
 __all__ = ['Look', 'Backdrop', 'random_at', 'noise', 'speckles', 'cover', 'tint', 'paint_skin', 'paint_age', 'paint_lips',
            'paint_eyelids', 'paint_brows', 'paint_beard', 'paint_scalp', 'paint_mouth', 'paint_clothes', 'paint_eye',
-           'paint_hair', 'paint_ear', 'paint_occluder', 'paint_chart', 'paint_backdrop']
+           'paint_ear', 'paint_hair', 'paint_occluder', 'paint_chart', 'paint_backdrop']
 
 # %% ../nbs/02c_paint.ipynb #89cd14ea
 @dataclasses.dataclass
@@ -89,7 +89,7 @@ def speckles(x: torch.Tensor, y: torch.Tensor, seed: torch.Tensor) -> torch.Tens
     distance = ((x - column - centre_x) ** 2 + (y - row - centre_y) ** 2).sqrt()
     return smooth(1.0, 0.4, distance / size) * (random_at(column, row + 7, seed) > 0.3)
 
-
+# %% ../nbs/02c_paint.ipynb #810e88e1
 def cover(under: torch.Tensor, over: torch.Tensor, amount: torch.Tensor) -> torch.Tensor:  # (N, 3)
     "Lay a colour over another."
     return under + (over - under) * amount.clamp(0, 1)[:, None]
@@ -133,7 +133,7 @@ def paint_skin(
     )
     return tint(colour, (0.5, 0.4, 0.38), mole * front * (look.seed > 75))
 
-
+# %% ../nbs/02c_paint.ipynb #73082a7c
 def paint_age(
     colour: torch.Tensor,  # (N, 3)
     x: torch.Tensor,
@@ -187,7 +187,7 @@ def paint_lips(
     crease = front * bump(y - MOUTH_Y, 0.010) * smooth(MOUTH_WIDTH * 1.12, MOUTH_WIDTH * 0.95, side)
     return cover(colour, look.lips * 0.4, 0.7 * crease), lips
 
-
+# %% ../nbs/02c_paint.ipynb #cffb25eb
 def paint_eyelids(
     colour: torch.Tensor,  # (N, 3)
     x: torch.Tensor,
@@ -222,7 +222,7 @@ def paint_eyelids(
     lower = (above < 0.004) * smooth(-0.016, -0.004, above)
     return cover(colour, look.skin * 0.45, 0.6 * wide * lower)
 
-
+# %% ../nbs/02c_paint.ipynb #22f7023a
 def paint_brows(
     colour: torch.Tensor,  # (N, 3)
     x: torch.Tensor,
@@ -261,7 +261,7 @@ def paint_beard(
     colour = cover(colour, look.skin * 0.55 + look.hair * 0.12, 0.45 * shaved)
     return cover(colour, look.hair * (0.55 + 0.4 * noise(40 * x, 9 * y, look.seed + 3))[:, None], 0.95 * zone * strands)
 
-
+# %% ../nbs/02c_paint.ipynb #8b210988
 def paint_scalp(
     colour: torch.Tensor,  # (N, 3)
     y: torch.Tensor,
@@ -276,7 +276,7 @@ def paint_scalp(
         colour, look.hair * 0.6, 0.9 * amount * smooth(-0.06, 0.03, y - line + ragged) * smooth(-0.95, -0.75, y)
     )
 
-
+# %% ../nbs/02c_paint.ipynb #7d5b84e7
 def paint_mouth(
     lip: torch.Tensor,  # (N,) 1 at the upper lip … -1 at the lower
     x: torch.Tensor,
@@ -329,6 +329,14 @@ def paint_eye(
     return colour * (1 - 0.45 * smooth(-0.22, 0.05, height - lid))[:, None]
 
 
+def paint_ear(place: torch.Tensor, look: Look) -> torch.Tensor:  # (N, 3)
+    "Skin, redder, with a dark bowl."
+    _, y, z = place.unbind(-1)
+    colour = tint(look.skin.expand(len(place), 3), (1.02, 0.9, 0.88), torch.ones_like(y))
+    bowl = blob(y + 0.1, z - 0.3, 0.42, 0.36) + 0.6 * bump(((y - 0.1) ** 2 + z**2).sqrt() - 0.72, 0.09) * (z < 0.4)
+    return tint(colour, (0.55, 0.42, 0.40), 0.8 * bowl.clamp_max(1))
+
+# %% ../nbs/02c_paint.ipynb #ac7d383f
 def paint_hair(
     place: torch.Tensor,  # (N, 2): around, along
     look: Look,
@@ -348,15 +356,7 @@ def paint_hair(
     grey = smooth(0.35, 0.9, look.age) * smooth(0.55, 0.7, fine)
     return cover(colour, light[:, None] * colour.new_tensor([0.75, 0.74, 0.72]), 0.32 * grey), 0.3 * fine
 
-# %% ../nbs/02c_paint.ipynb #d6a7983f
-def paint_ear(place: torch.Tensor, look: Look) -> torch.Tensor:  # (N, 3)
-    "Skin, redder, with a dark bowl."
-    _, y, z = place.unbind(-1)
-    colour = tint(look.skin.expand(len(place), 3), (1.02, 0.9, 0.88), torch.ones_like(y))
-    bowl = blob(y + 0.1, z - 0.3, 0.42, 0.36) + 0.6 * bump(((y - 0.1) ** 2 + z**2).sqrt() - 0.72, 0.09) * (z < 0.4)
-    return tint(colour, (0.55, 0.42, 0.40), 0.8 * bowl.clamp_max(1))
-
-
+# %% ../nbs/02c_paint.ipynb #11218fc9
 def paint_occluder(place: torch.Tensor, look: Look, motion: FaceMotion) -> torch.Tensor:  # (N, 3)
     "A hand of the same skin, or a black microphone with a grille."
     x, y, z = place.unbind(-1)
