@@ -222,9 +222,10 @@ class ClipPairs:
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + number) % 2**63)
         many = self.batch_size // 2
         chosen = torch.cat([_draw(self.moving, many, generator), _draw(self.pairs, self.batch_size - many, generator)])
-        images = torch.stack([self.frames[row[0]][row[side]] for side in (1, 2) for row in chosen.tolist()]).float() / 255
+        rows = chosen.tolist()
+        images = torch.stack([self.frames[row[0]][row[side]] for side in (1, 2) for row in rows]).float() / 255
         mirrored = torch.rand(self.batch_size, generator=generator) < (0.5 if self.flip else 0)
-        images = torch.where(mirrored.repeat(2).view(-1, 1, 1, 1), images.flip(-1), images)  # (2B, 3, S, S), sources first
+        images = torch.where(mirrored.repeat(2).view(-1, 1, 1, 1), images.flip(-1), images)  # (2B, 3, S, S)
         if self.jitter:
             images = jitter_colours(images, self.jitter, generator=generator, copies=2)
         return Pair(*images.chunk(2), focus=None if self.focus is None else _focus_of(self.focus, chosen, mirrored))
