@@ -1,10 +1,10 @@
 """Measure shipped weights: the numbers of the model cards.
 
-    python data/measure.py synthetic tiny-synthetic                 # 480 pairs of 24 people drawn with an unused seed
-    python data/measure.py real tiny --data FOLDER                  # data/pairs_real_test.csv; FOLDER has clips/ and weights/
-    python data/measure.py cross tiny --data FOLDER                 # 5 test stills x 3 test clips through `mcnet animate`
+    python data/measure.py synthetic tiny-synthetic     # 480 pairs of 24 people drawn with an unused seed
+    python data/measure.py real tiny --data FOLDER      # data/pairs_real_test.csv
+    python data/measure.py cross tiny --data FOLDER     # 5 test stills x 3 test clips through `mcnet animate`
 
-`real` and `cross` need `pip install mediapipe`. Tables go to stdout, the same numbers to data/scores-KIND-NAME.json.
+FOLDER has MANIFEST.json, clips/, stills/ and weights/. `real` and `cross` need `pip install mediapipe`. Tables go to stdout, the same numbers to data/scores-KIND-NAME.json.
 """
 
 import argparse
@@ -23,8 +23,14 @@ from mcnet.core import Pair
 from mcnet.data import ListedPairs, read_pair_list
 from mcnet.faces import FacePairs
 from mcnet.metrics import (
-    MediapipeLandmarks, blurred, copy_source, motion_correlation, mouth_opening, predicting, score_pairs,
-)  # fmt: skip
+    MediapipeLandmarks,
+    blurred,
+    copy_source,
+    motion_correlation,
+    mouth_opening,
+    predicting,
+    score_pairs,
+)
 from mcnet.video import read_frames, video_info
 
 HERE = Path(__file__).parent
@@ -62,7 +68,7 @@ def mouths(model, pairs: list[Pair], landmarks) -> dict:
     return {
         "pairs": len(found), "found": int(found.sum()), "correlation": correlate(predicted, driving),
         "of the change": correlate(predicted - source, driving - source), "of the copy": correlate(source, driving),
-    }  # fmt: skip
+    }
 
 
 def synthetic(model, options) -> dict:
@@ -96,7 +102,8 @@ def cross(model, options) -> dict:
     files = json.loads((options.data / "MANIFEST.json").read_text())["files"]
     stills = [f["file"] for f in files if f["kind"] == "still" and f["split"] == "test"][:STILLS]
     table = []
-    with MediapipeLandmarks(options.data / "weights" / MediapipeLandmarks.file) as landmarks, tempfile.TemporaryDirectory() as folder:
+    model_file = options.data / "weights" / MediapipeLandmarks.file
+    with MediapipeLandmarks(model_file) as landmarks, tempfile.TemporaryDirectory() as folder:
         for clip in CLIPS:
             driving = options.data / "clips" / f"{clip}.mp4"
             wanted, info = landmarks(torch.stack(list(read_frames(driving))).float() / 255), video_info(driving)
@@ -110,7 +117,7 @@ def cross(model, options) -> dict:
                 row = {
                     "still": Path(still).name, "clip": clip, "frames": len(frames), "frames wanted": len(wanted),
                     "rate kept": made.fps == info.fps, "correlation": motion_correlation(landmarks(enlarged), wanted),
-                }  # fmt: skip
+                }
                 print(row, flush=True)
                 table.append(row)
     median = torch.tensor([row["correlation"] for row in table]).nanmedian().item()

@@ -52,6 +52,8 @@ def main():
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     parser.add_argument("--minutes", type=float, default=40)
     parser.add_argument("--init", type=Path, help="weights to start from")
+    parser.add_argument("--focus", type=float, default=15.0, help="weight of the loss around eyes and mouth")
+    parser.add_argument("--rate", type=float, default=8e-4, help="peak of the learning rate")
     options = parser.parse_args()
     if options.name == "tiny" and not options.clips:
         parser.error("tiny is trained on real clips, too: give --clips")
@@ -61,7 +63,10 @@ def main():
     model = load_model(options.init) if options.init else MCNet(MCNetConfig.tiny())
     pairs = training_pairs(options.name, model.config.image_size, 16, options.clips, options.vgg, options.cache)
     vgg = VGGFeatures(options.vgg / VGG_FILE, taps=("relu1_1", "relu2_1", "relu3_1"))
-    config = TrainConfig.guided().replace(minutes=options.minutes, perceptual=3.0, l1=20.0, warped=5.0, focus=15.0, jacobian=2.0, ema=0.998)
+    config = TrainConfig.guided().replace(
+        minutes=options.minutes, learning_rate=options.rate, focus=options.focus,
+        perceptual=3.0, l1=20.0, warped=5.0, jacobian=2.0, ema=0.998,
+    )
     preview = next(iter(pairs))
     notes = NOTES[options.name] | {"name": options.name, "recipe": config.recipe, "perceptual": vgg.name}
     train(

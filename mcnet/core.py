@@ -161,9 +161,9 @@ def atomic_path(
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; choose a folder you may write to") from error
     os.close(handle)
-    os.chmod(temporary, 0o644)
     try:
         yield Path(temporary)
+        os.chmod(temporary, 0o644)  # readable by others, whoever wrote it
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}; check space and permissions") from error
