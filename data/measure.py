@@ -4,7 +4,8 @@
     python data/measure.py real tiny --data FOLDER      # data/pairs_real_test.csv
     python data/measure.py cross tiny --data FOLDER     # 5 test stills x 3 test clips through `mcnet animate`
 
-FOLDER has MANIFEST.json, clips/, stills/ and weights/. `real` and `cross` need `pip install mediapipe`. Tables go to stdout, the same numbers to data/scores-KIND-NAME.json.
+FOLDER has MANIFEST.json, clips/, stills/ and weights/. `real` and `cross` need `pip install mediapipe`. Tables go to
+stdout, the same numbers to data/scores-KIND-NAME.json.
 """
 
 import argparse

@@ -1,0 +1,65 @@
+"""Put the measured numbers into the model cards: python data/cards.py
+
+Each card data/NAME.md has lines `<!-- scores KIND -->` … `<!-- end -->`; what stands between them is written anew from
+data/scores-KIND-NAME.json, which data/measure.py makes.
+"""
+
+import json
+import re
+from pathlib import Path
+
+HERE = Path(__file__).parent
+MEASURES = {"psnr": "PSNR (dB)", "gain": "over copying (dB)", "l1": "L1", "sharpness": "sharpness"}
+
+
+def span(measured: list[float], digits: int) -> str:
+    "Mean and 95 % interval over people."
+    mean, low, high = (f"{value:.{digits}f}" for value in measured)
+    return f"{mean} ({low} … {high})"
+
+
+def scores_table(scores: dict) -> str:
+    "One row per predictor and third of motion."
+    lines = ["| | pairs | " + " | ".join(MEASURES.values()) + " |", "|---" * (2 + len(MEASURES)) + "|"]
+    for name, rows in scores.items():
+        if name.startswith("mouth"):
+            continue
+        for row in rows:
+            cells = [span(row[measure], 2 if measure in ("psnr", "gain") else 3) for measure in MEASURES]
+            lines.append(f"| {name}, {row['group']} | {row['pairs']} | " + " | ".join(cells) + " |")
+    mouth = scores.get("mouth opening (mediapipe)")
+    if mouth:
+        lines += [
+            "",
+            f"Mouth opening seen by MediaPipe in {mouth['found']} of {mouth['pairs']} pairs: correlation with the "
+            f"truth {mouth['correlation']:.2f} (a copy of the source: {mouth['of the copy']:.2f}); of the change from the "
+            f"source {mouth['of the change']:.2f}.",
+        ]
+    return "\n".join(lines)
+
+
+def cross_table(scores: dict) -> str:
+    "One row per clip, correlations over the stills."
+    lines = ["| clip | frames | correlation of motion, one number per portrait |", "|---|---|---|"]
+    for clip in dict.fromkeys(row["clip"] for row in scores["results"]):
+        rows = [row for row in scores["results"] if row["clip"] == clip]
+        values = ", ".join(f"{row['correlation']:.2f}" for row in rows)
+        lines.append(f"| {clip} | {rows[0]['frames']} of {rows[0]['frames wanted']} | {values} |")
+    return "\n".join([*lines, "", f"Median {scores['median correlation']:.2f}."])
+
+
+def fill(card: Path):
+    "Write the card's tables anew."
+
+    def table(found: re.Match) -> str:
+        scores = json.loads((HERE / f"scores-{found[1]}-{card.stem}.json").read_text())
+        body = cross_table(scores) if found[1] == "cross" else scores_table(scores)
+        return f"<!-- scores {found[1]} -->\n{body}\n<!-- end -->"
+
+    text = card.read_text(encoding="utf-8")
+    card.write_text(re.sub(r"<!-- scores (\w+) -->\n.*?<!-- end -->", table, text, flags=re.S), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    for name in ("tiny", "tiny-synthetic"):
+        fill(HERE / f"{name}.md")
