@@ -32,8 +32,8 @@ def scores_table(scores: dict) -> str:
         lines += [
             "",
             f"Mouth opening seen by MediaPipe in {mouth['found']} of {mouth['pairs']} pairs: correlation with the "
-            f"truth {mouth['correlation']:.2f} (a copy of the source: {mouth['of the copy']:.2f}); of the change from the "
-            f"source {mouth['of the change']:.2f}.",
+            f"truth {mouth['correlation']:.2f} (a copy of the source: {mouth['of the copy']:.2f}); of the change from "
+            f"the source {mouth['of the change']:.2f}.",
         ]
     return "\n".join(lines)
 
