@@ -324,8 +324,8 @@ def sample_poses(
     mood = dice.uniform(-0.6, 1)  # frown or smile
     seldom = lambda share: dice.chance(share) * dice.uniform(0, 1)
     expression = torch.stack(
-        [jaw, 0.7 * signed(), 1.1 * mood.clamp_min(0), (-mood).clamp_min(0), signed(), seldom(0.2), seldom(0.2), seldom(0.12)],
-        dim=-1,
+        [jaw, 0.7 * signed(), 1.1 * mood.clamp_min(0), (-mood).clamp_min(0), signed(),
+         seldom(0.2), seldom(0.2), seldom(0.12)], dim=-1,
     )  # fmt: skip
     blink = torch.lerp(dice.uniform(0, 0.1), dice.uniform(0.3, 1.0), dice.chance(0.15))[:, None].repeat(1, 2)
     blink[:, 0] = torch.maximum(blink[:, 0], dice.chance(0.05))  # a wink
