@@ -29,7 +29,8 @@ class LossWeights(Config):
     perceptual: float = 10.0  # distance of features
     l1: float = 10.0  # L1 on an image pyramid
     gradient: float = 0.0  # L1 of the steps between neighbouring pixels
-    warped: float = 0.0  # the same for the source picture that is only warped
+    warped: float = 0.0  # the L1 pyramid for the source picture that is only warped
+    focus: float = 0.0  # L1 around eyes and mouth, on pairs that say where they are
     equivariance: float = 10.0  # keypoints follow a known transform: value
     jacobian: float = 10.0  # … and Jacobian
     distance: float = 10.0  # keypoints keep apart
@@ -62,6 +63,8 @@ def picture_terms(
         terms["gradient"] = weights.gradient * losses.gradient_loss(prediction.image, pair.driving)
     if weights.warped:
         terms["warped"] = weights.warped * losses.pyramid_l1_loss(prediction.warped, pair.driving)
+    if weights.focus and pair.focus is not None:
+        terms["focus"] = weights.focus * losses.focus_loss(prediction.image, pair.driving, pair.focus)
     return terms
 
 # %% ../nbs/09a_objective.ipynb #ade9bcae
@@ -151,7 +154,9 @@ def join_pairs(
 
     height, width = parts[0].source.shape[-2:]
     images = (torch.cat([getattr(part, name) for part in parts]) for name in ("source", "driving"))
-    return Pair(*images, join("deformation", height, width, 2), join("visible", 1, height, width))
+    points = next((part.focus.shape[1] for part in parts if part.focus is not None), 0)
+    truth = join("deformation", height, width, 2), join("visible", 1, height, width), join("focus", points, 2)
+    return Pair(*images, *truth)
 
 
 class Mixture:
