@@ -27,7 +27,7 @@ from torch import nn
 from .core import Pair, Prediction, UserError, atomic_path, pick_device, save_weights
 from .grid import resize_map
 from .objective import LossWeights, Mixture, Objective, batches
-from .plots import show_strip
+from .plots import setup, show_strip
 
 # %% auto #0
 __all__ = ['DETERMINANT', 'KEPT', 'FREE', 'TrainConfig', 'one_cycle', 'mix', 'update_average', 'recompute_statistics', 'History',
@@ -67,7 +67,8 @@ class TrainConfig(LossWeights):
     @classmethod
     def quick(cls) -> TrainConfig:
         "The run of this page: 32 px, two or three minutes on two cores."
-        return cls(steps=400, minutes=2.5, learning_rate=3e-3, ema=0.98, distance=1.0, distance_threshold=0.1)
+        losses = dict(perceptual=3.0, l1=30.0, distance=1.0, distance_threshold=0.1)
+        return cls(steps=400, minutes=2.5, learning_rate=3e-3, ema=0.98, **losses)
 
     @classmethod
     def paper(cls) -> TrainConfig:
@@ -361,9 +362,11 @@ def _pass_milestone(state: TrainState, score: Callable | None, preview: Pair | N
     if preview is None or not (out or _in_notebook()):
         return
     prediction = state.average(preview.source.to(state.device), preview.driving.to(state.device))
-    figure = preview_figure(prediction, preview, title=f"after {state.step} steps")
-    if out:
-        figure.savefig(out / f"preview_{state.step:06d}.png")
+    with plt.rc_context():  # our style for this one figure, whoever runs the loop
+        setup()
+        figure = preview_figure(prediction, preview, title=f"after {state.step} steps")
+        if out:
+            figure.savefig(out / f"preview_{state.step:06d}.png")
     if _in_notebook():
         plt.show()
     plt.close(figure)
