@@ -53,6 +53,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=40)
     parser.add_argument("--init", type=Path, help="weights to start from")
     parser.add_argument("--focus", type=float, default=15.0, help="weight of the loss around eyes and mouth")
+    parser.add_argument("--perceptual", type=float, default=3.0, help="weight of the perceptual loss")
     parser.add_argument("--rate", type=float, default=8e-4, help="peak of the learning rate")
     options = parser.parse_args()
     if options.name == "tiny" and not options.clips:
@@ -64,8 +65,8 @@ def main():
     pairs = training_pairs(options.name, model.config.image_size, 16, options.clips, options.vgg, options.cache)
     vgg = VGGFeatures(options.vgg / VGG_FILE, taps=("relu1_1", "relu2_1", "relu3_1"))
     config = TrainConfig.guided().replace(
-        minutes=options.minutes, learning_rate=options.rate, focus=options.focus,
-        perceptual=3.0, l1=20.0, warped=5.0, jacobian=2.0, ema=0.998,
+        minutes=options.minutes, learning_rate=options.rate, focus=options.focus, perceptual=options.perceptual,
+        l1=20.0, warped=5.0, jacobian=2.0, ema=0.998,
     )
     preview = next(iter(pairs))
     notes = NOTES[options.name] | {"name": options.name, "recipe": config.recipe, "perceptual": vgg.name}
