@@ -94,6 +94,7 @@ class Context(typing.NamedTuple):
     source_keypoints: Keypoints  # of the source picture
     motion: Motion  # from source to driving
     level: int  # 0 = deepest (smallest) feature
+    details: bool = False  # keep the inner tensors, too
 
 
 class Compensated(typing.NamedTuple):
@@ -102,6 +103,7 @@ class Compensated(typing.NamedTuple):
     feature: torch.Tensor  # (B, C, h, w)
     memory_value: torch.Tensor | None = None  # (B, C_m, H_m, W_m): what the memory offered
     projected: torch.Tensor | None = None  # (B, C_m, h, w): what the warped feature asked with
+    details: dict[str, torch.Tensor] | None = None  # the inner tensors by name, where the context asks for them
 
 
 class Prediction(typing.NamedTuple):
@@ -136,9 +138,10 @@ class Config:
             raise UserError(f"{cls.__name__} needs {', '.join(sorted(required - set(values)))}; add it to the config")
 
         def restore(name, value):
-            hint = hints[name]
-            if isinstance(hint, type) and issubclass(hint, Config):
-                return hint.from_dict(value)
+            kinds = typing.get_args(hints[name]) or (hints[name],)  # `MemoryConfig | None` has two
+            inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Config)]
+            if inner and isinstance(value, dict):
+                return inner[0].from_dict(value)
             return tuple(value) if isinstance(value, list) else value
 
         return cls(**{name: restore(name, value) for name, value in values.items()})

@@ -103,9 +103,11 @@ def compensate(
     motion: Motion,
     source_keypoints: Keypoints,
     compensator: Compensator,
+    *,
+    details: bool = False,  # ask the compensator for its inner tensors
 ) -> list[Compensated]:  # deepest first
     "Warp, fade and mend the features of all levels."
-    context = [Context(source_keypoints, motion, level) for level in range(len(features))]
+    context = [Context(source_keypoints, motion, level, details) for level in range(len(features))]
     return [compensator(warp_feature(f, motion), c) for f, c in zip(features, context, strict=True)]
 
 # %% ../nbs/07_generator.ipynb #0153d34f
@@ -197,9 +199,11 @@ class Generator(nn.Module):
         source: torch.Tensor,  # (B or 1, 3, H, W)
         motion: Motion,  # to B driving frames
         source_keypoints: Keypoints,  # for the compensator
+        *,
+        details: bool = False,  # keep the compensator's inner tensors
     ) -> tuple[torch.Tensor, torch.Tensor, list[Compensated]]:  # picture, warped source, mended features
         "What depends on the driving frame: warp, compensate, decode, composite."
-        compensated = compensate(features, motion, source_keypoints, self.compensator)
+        compensated = compensate(features, motion, source_keypoints, self.compensator, details=details)
         picture = self.decoder([c.feature for c in compensated], motion.occlusion)  # (B, 3, H, W)
         warped = warp_feature(source, motion._replace(occlusion=torch.ones_like(motion.occlusion)))
         if self.config.composite:
@@ -264,13 +268,14 @@ class TalkingHead(nn.Module):
         driving_keypoints: Keypoints,  # where the points are to go, (B, K, 2)
         *,
         features: list[torch.Tensor] | None = None,  # from `encode`, where the source stays the same
-        details: bool = False,  # keep the sparse motions for pictures
+        details: bool = False,  # keep the sparse motions and the compensator's inner tensors for pictures
     ) -> Prediction:
         "Move a source to given keypoints: no driving picture is needed."
         features = self.encode(source) if features is None else features
         source, source_keypoints = repeat_source(source, source_keypoints, len(driving_keypoints.value))
         motion = self.motion(source, source_keypoints, driving_keypoints, details=details)
-        image, warped, compensated = self.generator.decode(features, source, motion, source_keypoints)
+        made = self.generator.decode(features, source, motion, source_keypoints, details=details)
+        image, warped, compensated = made
         return Prediction(image, warped, motion, source_keypoints, driving_keypoints, compensated)
 
     def forward(

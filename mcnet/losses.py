@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .core import Keypoints, Motion, UserError
+from .core import Compensated, Keypoints, Motion, UserError
 from .grid import ThinPlateSpline, gaussian_heatmaps, identity_grid, resize_deformation, resize_map, warp
 from .keypoints import inverse_2x2, matmul_2x2
 from .layers import AntiAliasDownsample
@@ -23,7 +23,7 @@ from .layers import AntiAliasDownsample
 # %% auto #0
 __all__ = ['VGG_CONVOLUTIONS', 'pyramid_l1_loss', 'gradient_loss', 'Backbone', 'oriented_filters', 'energy_pool',
            'FilterFeatures', 'VGGFeatures', 'PerceptualLoss', 'focus_loss', 'RandomTransform', 'equivariance_losses',
-           'keypoint_distance_loss', 'FlowLosses', 'flow_losses']
+           'keypoint_distance_loss', 'FlowLosses', 'flow_losses', 'consistency_loss']
 
 # %% ../nbs/08_losses.ipynb #e721324c
 def pyramid_l1_loss(
@@ -330,3 +330,15 @@ def flow_losses(
     kept = motion.occlusion.float().clamp(1e-4, 1 - 1e-4)
     entropy = -(seen * kept.log() + (1 - seen) * (1 - kept).log()).mean()
     return FlowLosses(error.sum() / seen.sum().clamp(min=1), entropy)
+
+# %% ../nbs/08_losses.ipynb #808b8096
+def consistency_loss(
+    compensated: list[Compensated],  # of all levels
+) -> torch.Tensor:  # scalar, summed over the levels that have a memory
+    "Mean absolute difference of memory values and projected feature; only the feature is detached (MCNet Eq. 5)."
+    terms = [torch.zeros(())]
+    for level in compensated:
+        if level.memory_value is not None:
+            target = resize_map(level.projected.detach().float(), *level.memory_value.shape[-2:])
+            terms.append((level.memory_value.float() - target).abs().mean())
+    return sum(terms[1:], terms[0].to(terms[-1].device))

@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from .compensation import MemoryCompensation, PlainKeyValue
 from .core import Config, UserError, load_weights, save_weights
-from .generator import Compensator, Generator, GeneratorConfig, TalkingHead
+from .dynconv import DynamicConfig, DynamicKeyValue
+from .generator import Compensator, Generator, GeneratorConfig, NoCompensation, TalkingHead
 from .keypoints import KeypointConfig, KeypointDetector
 from .layers import count_parameters
+from .memory import MemoryConfig, MetaMemory
+from .modconv import ScaleAwareMemory
 from .motion import DenseMotion, MotionConfig
+from .scale import ScaleConfig
 
 # %% auto #0
-__all__ = ['PARTS', 'MCNetConfig', 'MCNet', 'PartCost', 'network_cost', 'save_model', 'fit_weights', 'load_model']
+__all__ = ['PARTS', 'MCNetConfig', 'build_compensator', 'MCNet', 'PartCost', 'network_cost', 'save_model', 'fit_weights',
+           'load_model']
 
 # %% ../nbs/15_network.ipynb #30f8d9d1
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +38,16 @@ class MCNetConfig(Config):
     keypoints: KeypointConfig = KeypointConfig()
     motion: MotionConfig = MotionConfig()
     generator: GeneratorConfig = GeneratorConfig()
+    memory: MemoryConfig | None = None  # None: the baseline, nothing is compensated
+    scale: ScaleConfig | None = None  # None: the bank M_o as it is; else M_s, the bank bent by the implicit scale
+    dynamic: DynamicConfig | None = None  # None: ordinary convolutions make key and value; else dynamic ones
+    assembly: str = "paper"  # or "release": wired as the authors' code, by `release.build`
 
     def __post_init__(self):
+        if self.memory is None and (self.scale or self.dynamic):
+            raise UserError("scale and dynamic belong to a memory, and memory is None; set memory=MemoryConfig(…)")
+        if self.assembly not in ("paper", "release"):
+            raise UserError(f"assembly is {self.assembly!r}; choose paper or release")
         if self.keypoints.num_keypoints != self.motion.num_keypoints:
             raise UserError(
                 f"keypoints.num_keypoints is {self.keypoints.num_keypoints} and motion.num_keypoints is "
@@ -43,10 +58,31 @@ class MCNetConfig(Config):
             levels = len(self.generator.channels)
             raise UserError(f"image_size is {self.image_size}; {levels} levels need a multiple of {step}")
 
+    def without_memory(self) -> MCNetConfig:
+        "The same sizes as a baseline."
+        return self.replace(memory=None, scale=None, dynamic=None)
+
+    @classmethod
+    def paper(cls) -> MCNetConfig:
+        "256 px, K = 15, N = 4, memory 512×32×32, compensation at every level (MCNet §3, B.1)."
+        return cls(memory=MemoryConfig(), scale=ScaleConfig(), dynamic=DynamicConfig())
+
     @classmethod
     def fomm(cls) -> MCNetConfig:
-        "The paper's sizes without a memory: 256 px, K = 15, N = 4 (MCNet Table 2, Baseline)."
-        return cls()
+        "The paper's sizes without a memory: FOMM's method (MCNet Table 2, Baseline)."
+        return cls.paper().without_memory()
+
+    @classmethod
+    def release(cls) -> MCNetConfig:
+        "The authors' released network, as data: `release.build` assembles it (page 16)."
+        return cls(
+            motion=MotionConfig(align_corners=False),
+            generator=GeneratorConfig(blend_last=True),
+            memory=MemoryConfig(temperature=4.0, levels=3),
+            scale=ScaleConfig(code=512),
+            dynamic=DynamicConfig(temperature=34.0),
+            assembly="release",
+        )
 
     @classmethod
     def small(cls) -> MCNetConfig:
@@ -56,6 +92,9 @@ class MCNetConfig(Config):
             keypoints=KeypointConfig(num_keypoints=15, width=20, cap=144, scale=0.5),
             motion=MotionConfig(num_keypoints=15, width=32, cap=144, scale=0.5),
             generator=GeneratorConfig(channels=(32, 64, 128, 192), residual_blocks=(3, 2, 1, 0), fuse=True),
+            memory=MemoryConfig(channels=128, height=16, width=16, temperature=128**0.5),
+            scale=ScaleConfig(hidden=64),
+            dynamic=DynamicConfig(kernels=2),
         )
 
     @classmethod
@@ -66,20 +105,36 @@ class MCNetConfig(Config):
             keypoints=KeypointConfig(num_keypoints=12, width=16, cap=96, blocks=4, scale=0.5, kernel=5),
             motion=MotionConfig(num_keypoints=12, width=24, cap=96, blocks=4, scale=0.5, kernel=5),
             generator=GeneratorConfig(channels=(24, 48, 96, 128), residual_blocks=(2, 1, 1, 0), kernel=5, fuse=True),
+            memory=MemoryConfig(channels=64, height=16, width=16, temperature=8.0),
+            scale=ScaleConfig(hidden=64),
+            dynamic=DynamicConfig(kernels=2),
         )
 
 # %% ../nbs/15_network.ipynb #f785d7ce
+def build_compensator(
+    config: MCNetConfig,
+) -> Compensator:
+    "No memory, the bank M_o, or the scale-aware M_s; plain or dynamic key and value (MCNet Table 2)."
+    if config.memory is None:
+        return NoCompensation()
+    if config.assembly != "paper":
+        raise UserError(f"this config is assembled as the {config.assembly}; build it with mcnet.release.build(config)")
+    width, points = config.memory.channels, config.keypoints.num_keypoints
+    bank = ScaleAwareMemory(config.memory, config.scale, points) if config.scale else MetaMemory(config.memory)
+    key_value = DynamicKeyValue(width, config.dynamic) if config.dynamic else PlainKeyValue(width)
+    return MemoryCompensation(config.generator.channels[::-1], config.memory, bank, key_value)
+
+
 class MCNet(TalkingHead):
-    "The network a config describes; with a compensator in place, the paper's."
+    "The network that a config describes (MCNet Fig. 2)."
 
     def __init__(
         self,
         config: MCNetConfig,
-        compensator: Compensator | None = None,  # NoCompensation when not given: the baseline
+        compensator: Compensator | None = None,  # one of your own; the config's when not given
     ):
-        super().__init__(
-            KeypointDetector(config.keypoints), DenseMotion(config.motion), Generator(config.generator, compensator)
-        )
+        generator = Generator(config.generator, compensator or build_compensator(config))
+        super().__init__(KeypointDetector(config.keypoints), DenseMotion(config.motion), generator)
         self.config = config
 
 # %% ../nbs/15_network.ipynb #93d650ed
@@ -148,17 +203,17 @@ def fit_weights(
     }
     text = "; ".join(f"{fault} {_names(names)}" for fault, names in faults.items() if names)
     if text:
-        raise UserError(f"{text}; load {origin} with the config and compensator it was trained with")
+        raise UserError(f"{text}; load {origin} with the config it was trained with")
     model.load_state_dict(tensors)
 
 # %% ../nbs/15_network.ipynb #9649f463
 def load_model(
     path: str | Path,  # a file that `save_model` wrote
-    compensator: Compensator | None = None,  # the kind it was trained with
+    build: Callable[[MCNetConfig], MCNet] = MCNet,  # makes the network of a config
 ) -> MCNet:  # in eval mode; the file's notes are in `.notes`
     "Rebuild the network from the file's config and fill in its weights. Raises `UserError`."
     tensors, config, notes = load_weights(path)
-    model = MCNet(MCNetConfig.from_dict(config), compensator)
+    model = build(MCNetConfig.from_dict(config))
     fit_weights(model, tensors, Path(path).name)
     model.notes = notes
     return model.eval()

@@ -36,6 +36,7 @@ class LossWeights(Config):
     distance: float = 10.0  # keypoints keep apart
     distance_threshold: float = 0.2  # nearer than this counts as too near
     distance_form: str = "hinge"  # hinge, or sign (the release's)
+    consistency: float = 10.0  # memory values resemble what they were asked about; 0 for a network without memory
     determinant: float = 1.0  # Jacobians stay invertible: relu(0.1 - det)²
     flow: float = 0.0  # L1 to the true flow, on pairs that carry it
     visibility: float = 0.0  # BCE of the occlusion map against true visibility, likewise
@@ -185,10 +186,9 @@ class Objective(nn.Module):
         model: nn.Module,  # a TalkingHead: forward(source, driving) -> Prediction, with a `detector`
         perceptual: Callable,  # (prediction, truth) -> scalar
         config: LossWeights,  # a TrainConfig: also seed and amp
-        extra: dict[str, Callable] | None = None,  # further losses, weighted: name -> f(prediction, pair) -> scalar
     ):
         super().__init__()
-        self.model, self.perceptual, self.config, self.extra = model, perceptual, config, extra or {}
+        self.model, self.perceptual, self.config = model, perceptual, config
 
     def forward(
         self,
@@ -202,7 +202,8 @@ class Objective(nn.Module):
             prediction = self.model(pair.source, pair.driving)
             terms = picture_terms(prediction, pair, self.perceptual, config)
             terms |= keypoint_terms(prediction, pair, self.model.detector, config, generator=generator)
-            terms |= {name: loss(prediction, pair) for name, loss in self.extra.items()}
+            if config.consistency and any(c.memory_value is not None for c in prediction.compensated):
+                terms["consistency"] = config.consistency * losses.consistency_loss(prediction.compensated)
         if config.recipe == "guided":
             terms |= guiding_terms(prediction, pair, config, progress)
         return terms, determinants(prediction).detach()

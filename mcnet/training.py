@@ -183,7 +183,6 @@ def start_run(
     config: TrainConfig,
     perceptual: Callable,  # (prediction, truth) -> scalar
     *,
-    extra: dict[str, Callable] | None = None,  # further losses, weighted: name -> f(prediction, pair) -> scalar
     device: str = "auto",  # auto, cpu, cuda or mps
 ) -> TrainState:
     "Put everything on its device and make the optimiser."
@@ -199,7 +198,7 @@ def start_run(
         groups[config.faster_by if config.faster and config.faster in name else 1.0].append(parameter)
     groups = [{"params": params, "scale": scale} for scale, params in groups.items() if params]
     optimizer = torch.optim.Adam(groups, config.learning_rate, config.betas, fused=True)
-    objective = Objective(model, perceptual, config, extra).to(device)
+    objective = Objective(model, perceptual, config).to(device)
     objective, optimizer = accelerator.prepare(objective, optimizer)
     return TrainState(config, objective, model, average, optimizer, accelerator, device)
 
@@ -414,13 +413,12 @@ def train(
     out: str | Path | None = None,  # folder for checkpoints, pictures and weights; a run found there goes on
     score: Callable | None = None,  # averaged model -> dict of numbers, at each milestone
     on_step: Callable | None = None,  # called with the TrainState after each step
-    extra: dict[str, Callable] | None = None,  # further losses, weighted: name -> f(prediction, pair) -> scalar
     preview: Pair | None = None,  # held-out pairs to draw at each milestone
     save: Callable | None = None,  # (path, model), writes the final weights; core.save_weights when not given
     device: str = "auto",  # auto, cpu, cuda or mps
 ) -> History:
     "Train until the steps or the minutes are used up; interrupted at any moment, it goes on from `out`."
-    state = start_run(model, config, perceptual, extra=extra, device=device)
+    state = start_run(model, config, perceptual, device=device)
     if out is not None:
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
