@@ -11,12 +11,12 @@
 import argparse
 from pathlib import Path
 
-from mcnet.core import seed_everything
+from mcnet.core import load_weights, seed_everything
 from mcnet.data import ClipPairs
 from mcnet.faces import FacePairs
 from mcnet.losses import PerceptualLoss, VGGFeatures
 from mcnet.metrics import MediapipeLandmarks
-from mcnet.network import MCNet, MCNetConfig, load_model, save_model
+from mcnet.network import MCNet, MCNetConfig, save_model
 from mcnet.training import TrainConfig, mix, train
 
 VGG_FILE = "vgg19_conv1_1_to_conv3_4_fp16.safetensors"
@@ -43,6 +43,14 @@ def training_pairs(name: str, size: int, batch_size: int, clips: Path | None, mo
         return mix([ClipPairs(clips, size, real, cache=cache / "clips", landmarks=landmarks), heads])
 
 
+def warm_start(model: MCNet, path: Path):
+    "Fill in what a file has; a part that it lacks (a baseline has no memory) starts from scratch."
+    tensors, _, _ = load_weights(path)
+    lacking, foreign = model.load_state_dict(tensors, strict=False)
+    parts = sorted({name.split(".")[1] for name in lacking})
+    print(f"{path}: {len(tensors) - len(foreign)} tensors; from scratch: {', '.join(parts) or 'nothing'}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=NOTES)
@@ -54,6 +62,9 @@ def main():
     parser.add_argument("--init", type=Path, help="weights to start from")
     parser.add_argument("--focus", type=float, default=15.0, help="weight of the loss around eyes and mouth")
     parser.add_argument("--perceptual", type=float, default=3.0, help="weight of the perceptual loss")
+    parser.add_argument("--energy", type=float, default=20.0, help="weight of the loss against blur")
+    parser.add_argument("--close-up", type=float, default=3.0, help="weight of the perceptual loss of eyes and mouth")
+    parser.add_argument("--l1", type=float, default=20.0, help="weight of the L1 pyramid")
     parser.add_argument("--rate", type=float, default=8e-4, help="peak of the learning rate")
     options = parser.parse_args()
     if options.name == "tiny" and not options.clips:
@@ -61,12 +72,14 @@ def main():
 
     options.cache.mkdir(parents=True, exist_ok=True)
     seed_everything(0)
-    model = load_model(options.init) if options.init else MCNet(MCNetConfig.tiny())
+    model = MCNet(MCNetConfig.tiny())
+    if options.init:
+        warm_start(model, options.init)
     pairs = training_pairs(options.name, model.config.image_size, 16, options.clips, options.vgg, options.cache)
     vgg = VGGFeatures(options.vgg / VGG_FILE, taps=("relu1_1", "relu2_1", "relu3_1"))
     config = TrainConfig.guided().replace(
         minutes=options.minutes, learning_rate=options.rate, focus=options.focus, perceptual=options.perceptual,
-        l1=20.0, warped=5.0, jacobian=2.0, ema=0.998,
+        l1=options.l1, energy=options.energy, close_up=options.close_up, warped=5.0, jacobian=2.0, consistency=1.0, faster="bank", ema=0.998,
     )
     preview = next(iter(pairs))
     notes = NOTES[options.name] | {"name": options.name, "recipe": config.recipe, "perceptual": vgg.name}

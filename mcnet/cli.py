@@ -18,7 +18,7 @@ import mcnet
 
 # %% auto #0
 __all__ = ['app', 'options', 'say', 'progress_bar', 'main', 'say_notices', 'animate', 'demo', 'train', 'training_pairs',
-           'run_training']
+           'run_training', 'convert']
 
 # %% ../nbs/34_cli.ipynb #28bd9185
 app = typer.Typer(
@@ -91,14 +91,14 @@ def say_notices(caught: list):
     for text in dict.fromkeys(str(w.message) for w in caught if w.category.__module__.startswith("mcnet.")):
         say(f"note: {text}")
 
-# %% ../nbs/34_cli.ipynb #725b5d45
+# %% ../nbs/34_cli.ipynb #b42a9eed
 @app.command()
 def animate(
     *,
     source: Annotated[Path, typer.Option(help="Picture to animate.")],
     driving: Annotated[Path, typer.Option(help="Video whose motion it takes on.")],
     out: Annotated[Path, typer.Option(help="Video to write: something.mp4.")],
-    weights: Annotated[str, typer.Option(help="A registered name, or the path of a .safetensors file.")] = "tiny",
+    weights: Annotated[str, typer.Option(help="A registered name, or a .safetensors or .pth.tar file.")] = "tiny",
     relative: Annotated[bool, typer.Option("--relative/--absolute", help="Carry over changes, or positions.")] = True,
     adapt_scale: Annotated[bool, typer.Option(help="Move further when the source face is larger.")] = True,
     best_frame: Annotated[str, typer.Option(help="Frame in the source's pose: first, auto or a number.")] = "first",
@@ -225,3 +225,18 @@ def run_training(
         perceptual = PerceptualLoss(FilterFeatures())
         history = train(model, pairs, recipe, perceptual=perceptual, out=out, save=save, on_step=on_step, device=device)
     print(f"{out / 'weights.safetensors'}: after {history.rows[-1]['step']} steps; try it with mcnet animate --weights")
+
+# %% ../nbs/34_cli.ipynb #e7ce252e
+@app.command()
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="The authors' .pth.tar; with --to-release a .safetensors file.")],
+    out: Annotated[Path, typer.Argument(help="File to write: something.safetensors; with --to-release .pth.tar.")],
+    *,
+    to_release: Annotated[bool, typer.Option("--to-release", help="Write a file for the authors' demo.")] = False,
+):
+    "Turn the authors' checkpoint into a file of ours, or back."
+    from mcnet.release import convert as turn
+
+    made = turn(checkpoint, out, to_release=to_release)
+    rest = f"; left out what animating does not need: {made.left_out}" if made.left_out else ""
+    print(f"{made.path}: {made.tensors} tensors, {made.parameters:,} parameters{rest}")

@@ -60,7 +60,7 @@ def check_shape(
         raise UserError(f"{name} has shape {given}, but ({', '.join(words)}) is needed{known}")
     return sizes
 
-# %% ../nbs/00_core.ipynb #f6305250
+# %% ../nbs/00_core.ipynb #34343960
 class Pair(typing.NamedTuple):
     "A batch of training pairs: two frames of the same person, and the truth where it is known."
 
@@ -86,6 +86,7 @@ class Motion(typing.NamedTuple):
     masks: torch.Tensor | None = None  # (B, K+1, h, w), sum 1 over K+1: which motion each pixel follows
     sparse_motions: torch.Tensor | None = None  # (B, K+1, h, w, 2): the K+1 candidate motions
     sparse_deformed: torch.Tensor | None = None  # (B, K+1, 3, h, w): the source under each of them
+    occlusions: tuple[torch.Tensor, ...] | None = None  # one map per level, deepest first, where there are several
 
 # %% ../nbs/00_core.ipynb #11f651ae
 class Context(typing.NamedTuple):

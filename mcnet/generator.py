@@ -15,8 +15,8 @@ from .grid import resize_deformation, resize_map, warp
 from .layers import ConvBlock, DownBlock, ResidualBlock, UpBlock
 
 # %% auto #0
-__all__ = ['GeneratorConfig', 'Encoder', 'warp_feature', 'Compensator', 'NoCompensation', 'compensate', 'DecoderLevel', 'Decoder',
-           'Generator', 'detect_both', 'repeat_source', 'TalkingHead']
+__all__ = ['GeneratorConfig', 'Encoder', 'warp_feature', 'motion_at', 'Compensator', 'NoCompensation', 'compensate',
+           'DecoderLevel', 'Decoder', 'Generator', 'detect_both', 'repeat_source', 'TalkingHead']
 
 # %% ../nbs/07_generator.ipynb #4f97f76e
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Encoder(nn.Module):
             features.append(block(features[-1]))
         return features[::-1]
 
-# %% ../nbs/07_generator.ipynb #96b7212e
+# %% ../nbs/07_generator.ipynb #7cc3c449
 def warp_feature(
     feature: torch.Tensor,  # (B or 1, C, H, W) of the source
     motion: Motion,  # of B driving frames
@@ -75,7 +75,15 @@ def warp_feature(
     warped = warp(feature, resize_deformation(motion.deformation, *size))
     return (resize_map(motion.occlusion, *size) * warped).to(feature.dtype)
 
-# %% ../nbs/07_generator.ipynb #7ee758a0
+
+def motion_at(
+    motion: Motion,
+    level: int,  # 0 = deepest, -1 = full size
+) -> Motion:
+    "The motion with the level's own occlusion map, where the estimator makes one for each level (page 14a)."
+    return motion if motion.occlusions is None else motion._replace(occlusion=motion.occlusions[level])
+
+# %% ../nbs/07_generator.ipynb #cad55e40
 class Compensator(nn.Module):
     "Plug point: mends a warped feature. What comes out has the shape of what went in."
 
@@ -107,8 +115,11 @@ def compensate(
     details: bool = False,  # ask the compensator for its inner tensors
 ) -> list[Compensated]:  # deepest first
     "Warp, fade and mend the features of all levels."
-    context = [Context(source_keypoints, motion, level, details) for level in range(len(features))]
-    return [compensator(warp_feature(f, motion), c) for f, c in zip(features, context, strict=True)]
+    if motion.occlusions is not None and len(motion.occlusions) != len(features):
+        given = len(motion.occlusions)
+        raise UserError(f"the motion has {given} occlusion maps for {len(features)} levels; make one per level")
+    context = [Context(source_keypoints, motion_at(motion, n), n, details) for n in range(len(features))]
+    return [compensator(warp_feature(f, c.motion), c) for f, c in zip(features, context, strict=True)]
 
 # %% ../nbs/07_generator.ipynb #0153d34f
 class DecoderLevel(nn.Module):
@@ -171,7 +182,7 @@ class Decoder(nn.Module):
             decoded = level(decoded, feature, occlusion)
         return self.last(decoded).float().sigmoid()
 
-# %% ../nbs/07_generator.ipynb #a84649a8
+# %% ../nbs/07_generator.ipynb #c449c4ad
 class Generator(nn.Module):
     "Source picture and motion in, picture out; the compensator mends every level in between (MCNet Fig. 2)."
 
@@ -204,10 +215,11 @@ class Generator(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor, list[Compensated]]:  # picture, warped source, mended features
         "What depends on the driving frame: warp, compensate, decode, composite."
         compensated = compensate(features, motion, source_keypoints, self.compensator, details=details)
-        picture = self.decoder([c.feature for c in compensated], motion.occlusion)  # (B, 3, H, W)
+        occlusion = motion_at(motion, -1).occlusion  # (B, 1, h, w)
+        picture = self.decoder([c.feature for c in compensated], occlusion)  # (B, 3, H, W)
         warped = warp_feature(source, motion._replace(occlusion=torch.ones_like(motion.occlusion)))
         if self.config.composite:
-            keep = resize_map(motion.occlusion, *source.shape[-2:])
+            keep = resize_map(occlusion, *source.shape[-2:])
             picture = keep * warped + (1 - keep) * picture
         return picture, warped, compensated
 

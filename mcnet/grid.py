@@ -90,7 +90,7 @@ def gaussian_heatmaps(
     down = torch.exp(-0.5 / variance * (y - points[..., 1:2]) ** 2)  # (B, K, H)
     return down[..., :, None] * across[..., None, :]  # (B, K, H, W)
 
-# %% ../nbs/03_grid.ipynb #532c8c22
+# %% ../nbs/03_grid.ipynb #be953bdb
 def radial_bumps(
     offset: torch.Tensor,  # (..., 2)
     metric: int = 2,  # 2: r is the Euclidean distance; 1: r = |dx| + |dy|
@@ -108,15 +108,19 @@ def radial_bumps(
 def solve_thin_plate(
     start: torch.Tensor,  # (B, N, 2)
     end: torch.Tensor,  # (B, N, 2)
+    ridge: float = 0.0,  # above 0: miss the points a little rather than bend, stretch or turn much
 ) -> torch.Tensor:  # (B, N+3, 2): N bump weights, then the columns of A, then b
     "The linear system of the least bent map."
     bumps, _ = radial_bumps(start[:, :, None] - start[:, None])  # (B, N, N)
     linear = torch.cat([start, torch.ones_like(start[..., :1])], dim=-1)  # (B, N, 3)
     reach = torch.cat([bumps, linear], dim=-1)  # (B, N, N+3): bumps and affine part reach the end points …
     balance = F.pad(linear.transpose(1, 2), (0, 3))  # (B, 3, N+3): … and far away only the affine part is left
-    return torch.linalg.solve(torch.cat([reach, balance], dim=1), F.pad(end, (0, 0, 0, 3)))
+    count = start.shape[1]
+    calm = ridge * start.new_tensor([1.0] * count + [-1, -1, 0]).diag()  # (N+3, N+3)
+    goal = F.pad(end, (0, 0, 0, 3)) - ridge * F.pad(torch.eye(2).to(end), (0, 0, count, 1))  # A is drawn to the identity
+    return torch.linalg.solve(torch.cat([reach, balance], dim=1) + calm, goal)
 
-# %% ../nbs/03_grid.ipynb #91de57b6
+# %% ../nbs/03_grid.ipynb #498394a1
 class ThinPlateSpline(typing.NamedTuple):
     "A smooth bending of the plane: an affine map plus one radial bump per control point (MCNet §3.4, FOMM §3.1)."
 
@@ -130,13 +134,15 @@ class ThinPlateSpline(typing.NamedTuple):
         cls,
         start: torch.Tensor,  # (B, N, 2), N >= 3 and not on one line
         end: torch.Tensor,  # (B, N, 2)
+        *,
+        ridge: float = 0.0,  # above 0 there is an answer even for points on one line, and no point is hit exactly
     ) -> ThinPlateSpline:
         "The least bent map that takes each `start` point exactly to its `end` point."
         count = check_shape(start, "B N 2", "start")["N"]
         if count < 3:
             raise UserError(f"a thin-plate spline needs at least 3 points, {count} were given; add control points")
         check_shape(end, "B N 2", "end", N=count)
-        solved = solve_thin_plate(start, end)  # (B, N+3, 2)
+        solved = solve_thin_plate(start, end, ridge)  # (B, N+3, 2)
         return cls(start, solved[:, :count], solved[:, count:].transpose(1, 2))
 
     def __call__(

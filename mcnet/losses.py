@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -21,9 +22,10 @@ from .keypoints import inverse_2x2, matmul_2x2
 from .layers import AntiAliasDownsample
 
 # %% auto #0
-__all__ = ['VGG_CONVOLUTIONS', 'pyramid_l1_loss', 'gradient_loss', 'Backbone', 'oriented_filters', 'energy_pool',
-           'FilterFeatures', 'VGGFeatures', 'PerceptualLoss', 'focus_loss', 'RandomTransform', 'equivariance_losses',
-           'keypoint_distance_loss', 'FlowLosses', 'flow_losses', 'consistency_loss']
+__all__ = ['VGG_CONVOLUTIONS', 'EYES', 'MOUTH', 'pyramid_l1_loss', 'gradient_loss', 'Backbone', 'oriented_filters', 'energy_pool',
+           'FilterFeatures', 'VGGFeatures', 'PerceptualLoss', 'focus_loss', 'enlarge_around', 'close_up_loss',
+           'energy_loss', 'RandomTransform', 'equivariance_losses', 'keypoint_distance_loss', 'FlowLosses',
+           'flow_losses', 'consistency_loss']
 
 # %% ../nbs/08_losses.ipynb #e721324c
 def pyramid_l1_loss(
@@ -234,6 +236,53 @@ def focus_loss(
     near = gaussian_heatmaps(known, height, width, variance=variance).amax(1, keepdim=True)  # (B, 1, H, W)
     difference = (prediction.float() - target.float()).abs().mean(1, keepdim=True)  # (B, 1, H, W)
     return (near * difference).sum() / near.sum().clamp(min=1)
+
+# %% ../nbs/08_losses.ipynb #32d9a1ad
+EYES, MOUTH = slice(0, 12), slice(12, 32)  # among the points of `Pair.focus`
+
+
+def enlarge_around(
+    image: torch.Tensor,  # (B, 3, H, W)
+    points: torch.Tensor,  # (B, P, 2) in [-1, 1]
+    *,
+    size: int = 32,  # side of the result
+    margin: float = 1.8,  # side of the square, as a multiple of the points' extent
+) -> torch.Tensor:  # (B, 3, size, size)
+    "The square around the points, as large as the loss needs it."
+    low, high = points.amin(1), points.amax(1)  # (B, 2)
+    reach = margin / 2 * (high - low).amax(-1)  # (B,)
+    grid = identity_grid(size, size, device=points.device, dtype=points.dtype)  # (size, size, 2)
+    return warp(image, ((low + high) / 2)[:, None, None] + reach[:, None, None, None] * grid, padding="border")
+
+
+def close_up_loss(
+    prediction: torch.Tensor,  # (B, 3, H, W)
+    target: torch.Tensor,  # (B, 3, H, W)
+    points: torch.Tensor,  # (B, 32, 2): eyes and mouth of the target; NaN where unknown
+    perceptual: Callable,  # (prediction, truth) -> scalar
+) -> torch.Tensor:  # scalar
+    "The perceptual loss of enlarged eyes and mouth; 0 where nobody says where they are."
+    known = points.flatten(1).isfinite().all(1)
+    if not known.any():
+        return prediction.new_zeros(())
+    prediction, target, points = prediction[known], target[known], points[known]
+    parts = [[enlarge_around(image, points[:, part]) for image in (prediction, target)] for part in (EYES, MOUTH)]
+    return sum(perceptual(*part) for part in parts) / 2
+
+# %% ../nbs/08_losses.ipynb #6e644a4c
+def energy_loss(
+    prediction: torch.Tensor,  # (B, 3, H, W)
+    target: torch.Tensor,  # (B, 3, H, W)
+) -> torch.Tensor:  # scalar, in units of brightness per pixel
+    "Mean absolute difference of how strongly 4 × 4 neighbourhoods vary: softness is seen, a shift is not."
+
+    def energy(image):
+        image = image.float()
+        across = image[..., :-1, 1:] - image[..., :-1, :-1]
+        down = image[..., 1:, :-1] - image[..., :-1, :-1]
+        return energy_pool(torch.cat([across, down], dim=1))
+
+    return (energy(prediction) - energy(target)).abs().mean()
 
 # %% ../nbs/08_losses.ipynb #3a1211e5
 class RandomTransform:

@@ -45,7 +45,7 @@ class MetaMemory(nn.Module):
         "The bank as it is."
         return self.bank
 
-# %% ../nbs/10_memory.ipynb #2b90bfd7
+# %% ../nbs/10_memory.ipynb #a5d8b56b
 def to_tokens(
     maps: torch.Tensor,  # (B, C, H, W)
 ) -> torch.Tensor:  # (B, H * W, C)
@@ -62,7 +62,7 @@ def attention_weights(
     likeness = to_tokens(query).float() @ to_tokens(key).float().transpose(1, 2)  # (B, N, M)
     return (likeness / temperature).softmax(-1)
 
-
+# %% ../nbs/10_memory.ipynb #a0333e3e
 def attend(
     query: torch.Tensor,  # (B, C, h, w)
     key: torch.Tensor,  # (B or 1, C, H, W)

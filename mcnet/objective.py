@@ -30,7 +30,9 @@ class LossWeights(Config):
     l1: float = 10.0  # L1 on an image pyramid
     gradient: float = 0.0  # L1 of the steps between neighbouring pixels
     warped: float = 0.0  # the L1 pyramid for the source picture that is only warped
+    energy: float = 0.0  # how strongly neighbourhoods vary: against blur
     focus: float = 0.0  # L1 around eyes and mouth, on pairs that say where they are
+    close_up: float = 0.0  # perceptual loss of enlarged eyes and mouth, likewise
     equivariance: float = 10.0  # keypoints follow a known transform: value
     jacobian: float = 10.0  # … and Jacobian
     distance: float = 10.0  # keypoints keep apart
@@ -66,6 +68,11 @@ def picture_terms(
         terms["warped"] = weights.warped * losses.pyramid_l1_loss(prediction.warped, pair.driving)
     if weights.focus and pair.focus is not None:
         terms["focus"] = weights.focus * losses.focus_loss(prediction.image, pair.driving, pair.focus)
+    if weights.close_up and pair.focus is not None:
+        near = losses.close_up_loss(prediction.image, pair.driving, pair.focus, perceptual)
+        terms["close-up"] = weights.close_up * near.float()
+    if weights.energy:
+        terms["energy"] = weights.energy * losses.energy_loss(prediction.image, pair.driving)
     return terms
 
 # %% ../nbs/09a_objective.ipynb #ade9bcae

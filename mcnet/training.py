@@ -30,19 +30,20 @@ from .objective import LossWeights, Mixture, Objective, batches
 from .plots import setup, show_strip
 
 # %% auto #0
-__all__ = ['DETERMINANT', 'KEPT', 'FREE', 'TrainConfig', 'one_cycle', 'mix', 'update_average', 'recompute_statistics', 'History',
-           'TrainState', 'start_run', 'train_step', 'explain_failure', 'save_checkpoint', 'load_checkpoint',
-           'preview_figure', 'train']
+__all__ = ['DETERMINANT', 'KEPT', 'FREE', 'RunSettings', 'TrainConfig', 'scheduled_rate', 'mix', 'update_average',
+           'recompute_statistics', 'History', 'TrainState', 'start_run', 'train_step', 'explain_failure',
+           'save_checkpoint', 'load_checkpoint', 'preview_figure', 'train']
 
-# %% ../nbs/09_training.ipynb #d9e50e18
+# %% ../nbs/09_training.ipynb #0539a5dd
 @dataclasses.dataclass(frozen=True)
-class TrainConfig(LossWeights):
+class RunSettings(LossWeights):
     "How a run goes: how long, how fast, how safely; and the weights of the losses."
 
     steps: int = 0  # stop after this many steps; 0 = no limit
     minutes: float = 0.0  # stop after this many minutes; 0 = no limit. With both, the first to come
     batch_size: int = 16  # pairs per batch; for whoever makes the pairs
-    learning_rate: float = 8e-4  # peak of the one-cycle schedule
+    learning_rate: float = 8e-4  # peak of the schedule
+    schedule: str = "one-cycle"  # or "drop": constant, from 80 % of the run on a tenth of it (release)
     warmup: float = 0.1  # share of the run in which the rate rises
     floor: float = 0.02  # share of the peak at which it ends
     betas: tuple[float, float] = (0.5, 0.999)  # of Adam
@@ -61,31 +62,46 @@ class TrainConfig(LossWeights):
     def __post_init__(self):
         if self.steps <= 0 and self.minutes <= 0:
             raise UserError("TrainConfig has neither steps nor minutes, so it would never end; set one of them")
-        if self.amp not in ("bf16", "no"):
-            raise UserError(f"amp is {self.amp!r}; choose bf16 or no")
+        for name, allowed in {"amp": ("bf16", "no"), "schedule": ("one-cycle", "drop")}.items():
+            if getattr(self, name) not in allowed:
+                raise UserError(f"{name} is {getattr(self, name)!r}; choose {' or '.join(allowed)}")
+
+# %% ../nbs/09_training.ipynb #ad7a2d74
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(RunSettings):
+    "The settings of a run, with the recipes that have a name."
 
     @classmethod
     def quick(cls) -> TrainConfig:
         "The run of this page: 32 px, two or three minutes on two cores."
-        losses = dict(perceptual=3.0, l1=30.0, distance=1.0, distance_threshold=0.1)
-        return cls(steps=400, minutes=2.5, learning_rate=3e-3, ema=0.98, **losses)
+        some = dict(perceptual=3.0, l1=30.0, distance=1.0, distance_threshold=0.1, learning_rate=3e-3, ema=0.98)
+        return cls(steps=400, minutes=2.5, **some)
 
     @classmethod
     def paper(cls) -> TrainConfig:
-        "The paper's weights: 10 for each loss, no truth."
+        "The paper's weights, 10 each, on means; and what it has not: L1 pyramid, determinants, hinge, one cycle, EMA."
         return cls(steps=100_000, learning_rate=2e-4, warmup=0.01)
+
+    @classmethod
+    def release(cls) -> TrainConfig:
+        "The authors' published training as far as this loop goes (release §8); page 16 lists what still differs."
+        losses = dict(l1=0.0, determinant=0.0, distance_form="sign")
+        speed = dict(learning_rate=2e-4, schedule="drop", clip=10.0, ema=0.0, amp="no")
+        return cls(steps=100_000, batch_size=8, **losses, **speed)
 
     @classmethod
     def guided(cls) -> TrainConfig:
         "For the shipped weights: the true flow and visibility of synthetic heads help while the network is young."
         return cls(minutes=60, distance=1.0, distance_threshold=0.08, flow=20.0, visibility=0.5, warped=2.0)
 
-# %% ../nbs/09_training.ipynb #5a9a579c
-def one_cycle(
+# %% ../nbs/09_training.ipynb #39b72871
+def scheduled_rate(
     progress: float,  # share of the run that is done, 0 … 1
     config: TrainConfig,
 ) -> float:  # learning rate
-    "Rise along a cosine from a tenth of the peak to the peak, then fall along a cosine to the floor."
+    "One cycle: along a cosine from a tenth of the peak to the peak, then down to the floor. Drop: a step at 80 %."
+    if config.schedule == "drop":
+        return config.learning_rate * (0.1 if progress >= 0.8 else 1.0)
     if progress < config.warmup:
         low, share = 0.1, progress / config.warmup
     else:
@@ -202,7 +218,7 @@ def start_run(
     objective, optimizer = accelerator.prepare(objective, optimizer)
     return TrainState(config, objective, model, average, optimizer, accelerator, device)
 
-# %% ../nbs/09_training.ipynb #85fbea74
+# %% ../nbs/09_training.ipynb #7f19918e
 DETERMINANT = "determinant "  # how the names of those columns begin that only a failed run looks at
 
 
@@ -213,7 +229,7 @@ def train_step(
     "Losses, gradients, one step of Adam, one step of the average. Nothing here waits for a GPU."
     config = state.config
     pair = Pair(*[None if tensor is None else tensor.to(state.device, non_blocking=True) for tensor in pair])
-    rate = one_cycle(state.progress, config)
+    rate = scheduled_rate(state.progress, config)
     for group in state.optimizer.param_groups:
         group["lr"] = rate * group["scale"]
     terms, dets = state.objective(pair, state.step, state.progress)
@@ -230,7 +246,7 @@ def train_step(
     state.names += [f"{DETERMINANT}of keypoint {k}" for k in range(len(nearest))]
     state.pending.append(torch.cat([torch.stack([loss, *terms.values(), *norms]).detach().float(), nearest]))
 
-# %% ../nbs/09_training.ipynb #d4704b4b
+# %% ../nbs/09_training.ipynb #0b05f482
 def _look_at_losses(state: TrainState) -> torch.Tensor:
     "The losses since the last row, (steps, columns), in one transfer; stops the run if one is not finite."
     if not state.pending:
@@ -262,8 +278,8 @@ def _write_row(state: TrainState):
     "Append the mean losses since the last row to the history."
     means = dict(zip(state.names, _look_at_losses(state).mean(0).tolist(), strict=True))
     means = {name: value for name, value in means.items() if not name.startswith(DETERMINANT)}
-    rate = one_cycle(state.progress, state.config)
-    state.history.rows.append({"step": state.step, "seconds": state.seconds, "learning_rate": rate} | means)
+    now = {"step": state.step, "seconds": state.seconds, "learning_rate": scheduled_rate(state.progress, state.config)}
+    state.history.rows.append(now | means)
     state.pending = []
 
 # %% ../nbs/09_training.ipynb #0282014b
@@ -370,7 +386,7 @@ def _pass_milestone(state: TrainState, score: Callable | None, preview: Pair | N
         plt.show()
     plt.close(figure)
 
-# %% ../nbs/09_training.ipynb #24773311
+# %% ../nbs/09_training.ipynb #dce0f1c2
 def _run_steps(state: TrainState, stream: Iterator[Pair], on_step: Callable, on_milestone: Callable, out: Path | None):
     "A step, and now and then a row, a milestone, a checkpoint."
     began, saved, config = time.perf_counter() - state.seconds, time.perf_counter(), state.config
@@ -394,8 +410,7 @@ def _run_steps(state: TrainState, stream: Iterator[Pair], on_step: Callable, on_
 @torch.no_grad()
 def _finish(state: TrainState, stream: Iterator[Pair]):
     "The averaged weights become the model's, with batch-norm statistics of their own."
-    for weight, average in zip(state.model.parameters(), state.average.parameters(), strict=True):
-        weight.copy_(average)
+    torch._foreach_copy_(list(state.model.parameters()), list(state.average.parameters()))
     recompute_statistics(state.model, itertools.islice(stream, state.config.norm_batches), state.device)
 
 

@@ -1,0 +1,110 @@
+"""The trials behind pages 10 to 15: each upgrade of the memory on the same task, from the same start, seed by seed.
+
+    python data/run_trials.py --seeds 8 --cache runs/cache       # about half a minute a run on one core
+
+The task (page 10a): true motion is given, and the network paints what the source hides. Scores of every seed go to
+data/trials/scores.json, the networks of seed 0 to data/trials/NAME.safetensors. Runs that are already there are kept.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mcnet.compensation import MemoryCompensation
+from mcnet.core import atomic_path, save_weights
+from mcnet.dynconv import DynamicConfig
+from mcnet.keypoints import KeypointConfig
+from mcnet.memory import MemoryConfig
+from mcnet.motion import MotionConfig
+from mcnet.network import MCNetConfig, build_compensator
+from mcnet.scale import ScaleConfig
+from mcnet.trial import POINTS, TrialConfig, TrialPairs, hidden_psnr, make_painter, train_painter
+
+FOLDER = Path(__file__).parent / "trials"
+TASK = TrialConfig()
+MEMORY = MemoryConfig(channels=32, height=8, width=8, temperature=32**0.5, levels=3)
+SCALE, DYNAMIC = ScaleConfig(hidden=32), DynamicConfig(kernels=2)
+
+
+class Silent(nn.Module):
+    "The control: a memory whose every answer is zero, so that only the path around it is left."
+
+    def __init__(self, key_value: nn.Module):
+        super().__init__()
+        self.key_value = key_value
+
+    def forward(self, memory: torch.Tensor, projected: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        key, value = self.key_value(memory, projected)
+        return key, torch.zeros_like(value)
+
+
+def variant(**parts) -> MCNetConfig:
+    "The trial's sizes, with these parts of the memory."
+    return MCNetConfig(
+        image_size=TASK.size, keypoints=KeypointConfig(num_keypoints=len(POINTS)),
+        motion=MotionConfig(num_keypoints=len(POINTS)), generator=TASK.generator, **parts,
+    )
+
+
+VARIANTS = {  # name: the parts, and what is unlike in the training
+    "baseline": (variant(), {}),
+    "silent": (variant(memory=MEMORY), {"consistency": 0.0}),
+    "mcm": (variant(memory=MEMORY), {}),
+    "mcm-whole": (variant(memory=MEMORY.replace(split=False)), {}),
+    "mcm-free": (variant(memory=MEMORY), {"consistency": 0.0}),
+    "mcm-loud": (variant(memory=MEMORY.replace(spread=1.0)), {"faster": 1.0}),
+    "iscm": (variant(memory=MEMORY, scale=SCALE), {}),
+    "mcnet": (variant(memory=MEMORY, scale=SCALE, dynamic=DYNAMIC), {}),
+    "mcnet-deepest": (variant(memory=MEMORY.replace(levels=1), scale=SCALE, dynamic=DYNAMIC), {}),
+}
+
+
+def run(name: str, seed: int, train: TrialPairs, judges: TrialPairs):
+    "One training; returns the painter and (people, 2) scores."
+    config, changes = VARIANTS[name]
+    torch.manual_seed(1_000 + seed)
+    compensator = build_compensator(config)
+    if name == "silent":
+        assert isinstance(compensator, MemoryCompensation)
+        compensator.key_value = Silent(compensator.key_value)
+    painter = make_painter(config.generator, compensator, seed)
+    train.config = TASK.replace(**changes)
+    train_painter(painter, train, seed)
+    return painter, hidden_psnr(painter, judges)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
+    parser.add_argument("names", nargs="*", choices=[[], *VARIANTS], help="only these variants")
+    options = parser.parse_args()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    FOLDER.mkdir(exist_ok=True)
+    train = TrialPairs(TASK, cache=options.cache / "trial-train.pt")
+    judges = TrialPairs(TASK, judges=True, cache=options.cache / "trial-judges.pt")
+    path = FOLDER / "scores.json"
+    table = json.loads(path.read_text()) if path.exists() else {}
+    for seed in range(options.seeds):
+        for name in options.names or VARIANTS:
+            rows = table.setdefault(name, {"hidden": [], "whole": []})
+            if len(rows["hidden"]) > seed:
+                continue
+            began = time.perf_counter()
+            painter, scores = run(name, seed, train, judges)
+            for kind, column in zip(rows, scores.T, strict=True):
+                rows[kind].append([round(value, 4) for value in column.tolist()])
+            if seed == 0:
+                save_weights(FOLDER / f"{name}.safetensors", painter.state_dict(), VARIANTS[name][0], half=True)
+            with atomic_path(path) as temporary:
+                temporary.write_text(json.dumps(table, indent=None, separators=(",", ":")).replace("]],", "]],\n") + "\n")
+            hidden, whole = scores.mean(0).tolist()
+            print(f"{name} {seed}: hidden {hidden:.2f} dB, whole {whole:.2f} dB, {time.perf_counter() - began:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
