@@ -182,15 +182,11 @@ class Decoder(nn.Module):
             decoded = level(decoded, feature, occlusion)
         return self.last(decoded).float().sigmoid()
 
-# %% ../nbs/07_generator.ipynb #c449c4ad
+# %% ../nbs/07_generator.ipynb #8a7e03c5
 class Generator(nn.Module):
     "Source picture and motion in, picture out; the compensator mends every level in between (MCNet Fig. 2)."
 
-    def __init__(
-        self,
-        config: GeneratorConfig,
-        compensator: Compensator | None = None,  # NoCompensation when not given
-    ):
+    def __init__(self, config: GeneratorConfig, compensator: Compensator | None = None):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
@@ -252,7 +248,7 @@ def repeat_source(
     repeated = [None if t is None else t.expand(count, *t.shape[1:]) for t in (source, *keypoints)]
     return repeated[0], Keypoints(*repeated[1:])
 
-# %% ../nbs/07_generator.ipynb #00fdaa2a
+# %% ../nbs/07_generator.ipynb #b82a6803
 class TalkingHead(nn.Module):
     "Keypoints, motion, generator: any detector and any motion estimator with the same results fit."
 
@@ -286,8 +282,7 @@ class TalkingHead(nn.Module):
         features = self.encode(source) if features is None else features
         source, source_keypoints = repeat_source(source, source_keypoints, len(driving_keypoints.value))
         motion = self.motion(source, source_keypoints, driving_keypoints, details=details)
-        made = self.generator.decode(features, source, motion, source_keypoints, details=details)
-        image, warped, compensated = made
+        image, warped, compensated = self.generator.decode(features, source, motion, source_keypoints, details=details)
         return Prediction(image, warped, motion, source_keypoints, driving_keypoints, compensated)
 
     def forward(

@@ -90,7 +90,7 @@ def gaussian_heatmaps(
     down = torch.exp(-0.5 / variance * (y - points[..., 1:2]) ** 2)  # (B, K, H)
     return down[..., :, None] * across[..., None, :]  # (B, K, H, W)
 
-# %% ../nbs/03_grid.ipynb #be953bdb
+# %% ../nbs/03_grid.ipynb #c12f53d7
 def radial_bumps(
     offset: torch.Tensor,  # (..., 2)
     metric: int = 2,  # 2: r is the Euclidean distance; 1: r = |dx| + |dy|
@@ -117,7 +117,7 @@ def solve_thin_plate(
     balance = F.pad(linear.transpose(1, 2), (0, 3))  # (B, 3, N+3): … and far away only the affine part is left
     count = start.shape[1]
     calm = ridge * start.new_tensor([1.0] * count + [-1, -1, 0]).diag()  # (N+3, N+3)
-    goal = F.pad(end, (0, 0, 0, 3)) - ridge * F.pad(torch.eye(2).to(end), (0, 0, count, 1))  # A is drawn to the identity
+    goal = F.pad(end, (0, 0, 0, 3)) - ridge * F.pad(torch.eye(2).to(end), (0, 0, count, 1))  # A → the identity
     return torch.linalg.solve(torch.cat([reach, balance], dim=1) + calm, goal)
 
 # %% ../nbs/03_grid.ipynb #498394a1

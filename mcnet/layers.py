@@ -13,7 +13,7 @@ from .core import UserError
 
 # %% auto #0
 __all__ = ['ConvBlock', 'DownBlock', 'UpBlock', 'ResidualBlock', 'gaussian_kernel', 'AntiAliasDownsample', 'Hourglass',
-           'count_parameters']
+           'count_parameters', 'channels_last']
 
 # %% ../nbs/04_layers.ipynb #4d68ea93
 class ConvBlock(nn.Module):
@@ -166,3 +166,13 @@ def count_parameters(
 ) -> int:
     "How many numbers a module learns."
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+# %% ../nbs/04_layers.ipynb #6c2d1f5d
+def channels_last(
+    module: nn.Module,  # changed in place
+) -> nn.Module:  # the same
+    "Keep the channels of a pixel side by side in every convolution: faster on CPUs and tensor cores, same numbers."
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            part.to(memory_format=torch.channels_last)
+    return module

@@ -200,7 +200,7 @@ OFFICIAL = {  # how our part's name begins -> how the authors' does
     "generator.compensator.difference": f"{UNIT}.diff_conv",
 }
 
-# %% ../nbs/16_release.ipynb #9a74f6ff
+# %% ../nbs/16_release.ipynb #6a39ecd4
 def official_beginnings(
     config: MCNetConfig,
 ) -> dict[str, str]:  # how our names begin -> how the authors' do
@@ -223,14 +223,13 @@ def official_names(
     if model.config.assembly != "release":
         raise UserError("this network is assembled as the paper's; only the released one has the authors' names")
     known, names = official_beginnings(model.config), {}
-    for name, tensor in model.state_dict().items():
+    for name in model.state_dict():
         words = name.split(".")
         beginnings = (".".join(words[:count]) for count in range(len(words), 0, -1))
         begin = next((b for b in beginnings if b in known), None)
         if begin is None:
             raise UserError(f"the authors' code has no place for {name}; take the parts of MCNetConfig.release()")
-        if not (begin.endswith("downsample.kernel") and tensor.shape[-1] == 1):  # shrunk by 1 means no kernel there
-            names[name] = known[begin] + name[len(begin) :]
+        names[name] = known[begin] + name[len(begin) :]
     return names
 
 # %% ../nbs/16_release.ipynb #af483e7f
@@ -256,7 +255,7 @@ def to_state_dicts(
         parts[part][name] = official_shape(theirs, state[ours])
     return parts["generator"], parts["kp_detector"]
 
-# %% ../nbs/16_release.ipynb #22af5e28
+# %% ../nbs/16_release.ipynb #aaa8bc3e
 def _size(shapes: Mapping[str, tuple[int, ...]], name: str, axis: int, otherwise: int) -> int:
     "One number of one shape, or the release's where that tensor is missing (which is reported later)."
     shape = shapes.get(name, ())
@@ -275,7 +274,7 @@ def _seeing(shapes: Mapping[str, tuple[int, ...]], net: str, hourglass: str, con
     blocks = 1 + _last(shapes, pattern, config.blocks - 1)
     width = _size(shapes, f"{hourglass}.decoder.up_blocks.{blocks - 1}.conv.weight", 0, config.width)
     widest = _size(shapes, f"{hourglass}.encoder.down_blocks.{blocks - 1}.conv.weight", 0, config.cap)
-    taps = _size(shapes, f"{net}.down.weight", 3, 1)
+    taps = _size(shapes, f"{net}.down.weight", 3, 13)
     return {"blocks": blocks, "width": width, "cap": widest, "scale": 1 / (1 + (taps - 1) // 4)}
 
 # %% ../nbs/16_release.ipynb #24d8d45c

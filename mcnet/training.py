@@ -26,6 +26,7 @@ from torch import nn
 
 from .core import Pair, Prediction, UserError, atomic_path, pick_device, save_weights
 from .grid import resize_map
+from .layers import channels_last
 from .objective import LossWeights, Mixture, Objective, batches
 from .plots import setup, show_strip
 
@@ -205,9 +206,8 @@ def start_run(
     accelerator = Accelerator(device_placement=False)
     device = accelerator.device if accelerator.num_processes > 1 else pick_device(device)
     model.to(device).train()
-    for module in model.modules():
-        if config.channels_last and isinstance(module, nn.Conv2d):
-            module.to(memory_format=torch.channels_last)
+    if config.channels_last:
+        channels_last(model)
     average = copy.deepcopy(model).requires_grad_(False).eval()
     groups = {1.0: [], config.faster_by: []}
     for name, parameter in model.named_parameters():

@@ -105,56 +105,7 @@ def paint(painter: Generator, task: Task):
     pair = task.pair
     return painter(pair.source, Motion(pair.deformation, pair.visible), task.keypoints)
 
-
-def train_painter(
-    painter: Generator,
-    pairs: TrialPairs,
-    seed: int,  # of the order of the data
-) -> list[tuple[int, float]]:  # step, loss
-    "L1 and consistency, Adam, one cycle, bfloat16: the same for everybody."
-    config = pairs.config
-    named = list(painter.named_parameters())
-    bank, others = ([p for name, p in named if name.endswith("bank") == is_bank] for is_bank in (True, False))
-    groups = [{"params": others, "lr": config.learning_rate}]
-    groups += [{"params": bank, "lr": config.faster * config.learning_rate}] if bank else []
-    optimiser = torch.optim.Adam(groups, betas=(0.5, 0.999))
-    rates = [group["lr"] for group in groups]
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=config.steps, cycle_momentum=False)
-    painter.train()
-    history = []
-    for step, task in zip(range(config.steps), pairs.stream(seed)):
-        with torch.autocast("cpu", torch.bfloat16):
-            image, _, compensated = paint(painter, task)
-        error = (image.float() - task.pair.driving).abs().mean()
-        optimiser.zero_grad()
-        (10 * error + config.consistency * consistency_loss(compensated)).backward()
-        nn.utils.clip_grad_norm_(painter.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        history.append((step, error.item()))
-    painter.eval()
-    return history
-
 # %% ../nbs/10a_trial.ipynb #77a58d95
-def make_painter(
-    config: GeneratorConfig,
-    compensator: Compensator,
-    seed: int,
-) -> Generator:
-    "A generator whose encoder and decoder start from the same numbers whatever stands between them."
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        painter = Generator(config, NoCompensation())
-    painter.compensator = compensator
-    return painter
-
-
-def paint(painter: Generator, task: Task):
-    "Picture, warped source and compensated features, with the true motion."
-    pair = task.pair
-    return painter(pair.source, Motion(pair.deformation, pair.visible), task.keypoints)
-
-
 def train_painter(
     painter: Generator,
     pairs: TrialPairs,

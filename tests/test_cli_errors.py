@@ -14,6 +14,7 @@ from repository import run, script
 from mcnet import cli
 from mcnet.core import save_weights
 from mcnet.network import MCNetConfig
+from mcnet.release import build, to_state_dicts
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +208,57 @@ def test_train(capsys, tmp_path):
     assert "holds no" in refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--data", tmp_path)
     assert "not a folder" in refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--data", tmp_path / "no")
     assert "multiple of 8" in refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--size", 65)
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    "A checkpoint as the authors of MCNet write them, of a very small network; and its two state dicts."
+    config, sizes = MCNetConfig.release(), {"width": 8, "cap": 16, "blocks": 2}
+    config = config.replace(
+        keypoints=config.keypoints.replace(**sizes),
+        motion=config.motion.replace(**sizes),
+        generator=config.generator.replace(channels=(2, 4, 8, 16)),
+        memory=config.memory.replace(channels=16, height=4, width=4),
+    )
+    parts = dict(zip(("generator", "kp_detector"), to_state_dicts(build(config)), strict=True))
+    path = tmp_path_factory.mktemp("released") / "theirs.pth.tar"
+    torch.save({**parts, "optimizer_generator": {"state": {}}, "epoch": 99}, path)
+    return path, parts
+
+
+def test_convert(capsys, released, tmp_path):
+    path, parts = released
+    attempt = lambda *words: refused(capsys, tmp_path, "convert", *words)
+    out = tmp_path / "out.safetensors"
+    assert "nobody.pth.tar does not exist" in attempt(tmp_path / "nobody.pth.tar", out)
+    assert "something.safetensors" in attempt(path, tmp_path / "out.pth.tar")
+    assert "something.pth.tar" in attempt(path, out, "--to-release")
+    assert "does not exist" in attempt(path, tmp_path / "no" / "out.safetensors")
+    assert "not a complete safetensors file" in attempt(path, tmp_path / "out.pth.tar", "--to-release")
+    (tmp_path / "cut.pth.tar").write_bytes(path.read_bytes()[:5000])
+    assert "cut off" in attempt(tmp_path / "cut.pth.tar", out)
+    (tmp_path / "words.pth").write_text("to be or not to be")
+    assert "not a checkpoint" in attempt(tmp_path / "words.pth", out)
+    assert "also the input" in attempt(path, path, "--to-release")
+    torch.save({"model": {}, "epoch": 3}, tmp_path / "other.pth")
+    assert "holds model, epoch" in attempt(tmp_path / "other.pth", out)
+    lacking = {name: t for name, t in parts["generator"].items() if name != "final.bias"}
+    torch.save({**parts, "generator": lacking}, tmp_path / "lacking.pth")
+    sentence = attempt(tmp_path / "lacking.pth", out)
+    assert "lacking.pth" in sentence and "| missing | generator.final.bias (3)" in sentence
+    torch.save({**parts, "epoch": np.float64(3)}, tmp_path / "strange.pth")
+    assert "wants to run numpy" in attempt(tmp_path / "strange.pth", out)
+
+
+def test_convert_only_what_is_released(capsys, good, tmp_path):
+    sentence = refused(capsys, tmp_path, "convert", good / "weights.safetensors", tmp_path / "out.pth", "--to-release")
+    assert "assembled as the paper's" in sentence
+
+
+def test_checkpoint_as_weights(animate, released, tmp_path):
+    (tmp_path / "cut.pth.tar").write_bytes(released[0].read_bytes()[:5000])
+    assert "cut off" in animate(weights=tmp_path / "cut.pth.tar")
+    assert "does not exist" in animate(weights=tmp_path / "nobody.pth.tar")
 
 
 def test_as_a_program(good, tmp_path):
