@@ -101,9 +101,10 @@ def main():
             if seed == 0:
                 save_weights(FOLDER / f"{name}.safetensors", painter.state_dict(), VARIANTS[name][0], half=True)
             with atomic_path(path) as temporary:
-                temporary.write_text(json.dumps(table, indent=None, separators=(",", ":")).replace("]],", "]],\n") + "\n")
+                temporary.write_text(json.dumps(table, separators=(",", ":")).replace("]],", "]],\n") + "\n")
             hidden, whole = scores.mean(0).tolist()
-            print(f"{name} {seed}: hidden {hidden:.2f} dB, whole {whole:.2f} dB, {time.perf_counter() - began:.0f} s", flush=True)
+            seconds = time.perf_counter() - began
+            print(f"{name} {seed}: hidden {hidden:.2f} dB, whole {whole:.2f} dB, {seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -142,7 +142,8 @@ class Config:
             kinds = typing.get_args(hints[name]) or (hints[name],)  # `MemoryConfig | None` has two
             inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Config)]
             if inner and isinstance(value, dict):
-                return inner[0].from_dict(value)
+                knows = [kind for kind in inner if set(value) <= {field.name for field in dataclasses.fields(kind)}]
+                return (knows or inner)[0].from_dict(value)
             return tuple(value) if isinstance(value, list) else value
 
         return cls(**{name: restore(name, value) for name, value in values.items()})

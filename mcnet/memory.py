@@ -62,7 +62,7 @@ def attention_weights(
     likeness = to_tokens(query).float() @ to_tokens(key).float().transpose(1, 2)  # (B, N, M)
     return (likeness / temperature).softmax(-1)
 
-# %% ../nbs/10_memory.ipynb #93c06e12
+# %% ../nbs/10_memory.ipynb #2822eb18
 def attend(
     query: torch.Tensor,  # (B, C, h, w)
     key: torch.Tensor,  # (B or 1, C, H, W)
@@ -70,7 +70,7 @@ def attend(
     temperature: float = 1.0,
 ) -> torch.Tensor:  # (B, C, h, w)
     "softmax(QᵀK / temperature) V for every place, without ever holding the full matrix (MCNet Eq. 3)."
-    heads = [to_tokens(t)[:, None].contiguous() for t in (query, key, value)]  # (B, 1, N, C): fused attention wants heads
+    heads = [to_tokens(t)[:, None].contiguous() for t in (query, key, value)]  # (B, 1, N, C): fusing wants heads
     heads = [tokens.expand(len(query), -1, -1, -1) for tokens in heads]
     answer = F.scaled_dot_product_attention(*heads, scale=1 / temperature)[:, 0]  # (B, N, C)
     return answer.transpose(1, 2).unflatten(2, query.shape[-2:])  # (B, C, h, w)

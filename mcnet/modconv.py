@@ -17,9 +17,9 @@ from .scale import ScaleConfig, ScaleMLP
 # %% auto #0
 __all__ = ['EqualisedLinear', 'ModulatedConv', 'ScaleAwareMemory']
 
-# %% ../nbs/13_modconv.ipynb #86334a0e
+# %% ../nbs/13_modconv.ipynb #faf60978
 class EqualisedLinear(nn.Module):
-    "A linear layer whose weights are drawn from N(0, 1) and divided by √in at use; its bias starts at 1 (release §5.4)."
+    "A linear layer with weights from N(0, 1), divided by √in at use; its bias starts at 1 (release §5.4)."
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()

@@ -24,6 +24,7 @@ from .memory import MemoryConfig, MetaMemory
 from .modconv import ScaleAwareMemory
 from .motion import DenseMotion, MotionConfig
 from .scale import ScaleConfig
+from .tps import TPSConfig, TPSMotion
 
 # %% auto #0
 __all__ = ['PARTS', 'MCNetConfig', 'build_compensator', 'MCNet', 'PartCost', 'network_cost', 'save_model', 'fit_weights',
@@ -36,7 +37,7 @@ class MCNetConfig(Config):
 
     image_size: int = 256  # side of the square picture it is trained for
     keypoints: KeypointConfig = KeypointConfig()
-    motion: MotionConfig = MotionConfig()
+    motion: MotionConfig | TPSConfig = MotionConfig()  # first-order motion, or thin-plate splines
     generator: GeneratorConfig = GeneratorConfig()
     memory: MemoryConfig | None = None  # None: the baseline, nothing is compensated
     scale: ScaleConfig | None = None  # None: the bank M_o as it is; else M_s, the bank bent by the implicit scale
@@ -53,9 +54,11 @@ class MCNetConfig(Config):
                 f"keypoints.num_keypoints is {self.keypoints.num_keypoints} and motion.num_keypoints is "
                 f"{self.motion.num_keypoints}; both parts need the same number"
             )
-        step = 2 ** (len(self.generator.channels) - 1)
+        levels = len(self.generator.channels)
+        if isinstance(self.motion, TPSConfig) and self.motion.levels != levels:
+            raise UserError(f"motion.levels is {self.motion.levels}, the generator has {levels} levels; give both alike")
+        step = 2 ** (levels - 1)
         if self.image_size % step:
-            levels = len(self.generator.channels)
             raise UserError(f"image_size is {self.image_size}; {levels} levels need a multiple of {step}")
 
     def without_memory(self) -> MCNetConfig:
@@ -71,6 +74,11 @@ class MCNetConfig(Config):
     def fomm(cls) -> MCNetConfig:
         "The paper's sizes without a memory: FOMM's method (MCNet Table 2, Baseline)."
         return cls.paper().without_memory()
+
+    @classmethod
+    def tpsm(cls) -> MCNetConfig:
+        "The paper's memory on thin-plate-spline motion: ten sets of five points (MCNet Table 2, TPSM + ISCM + MCM)."
+        return cls.paper().replace(keypoints=KeypointConfig(num_keypoints=50, jacobian=False), motion=TPSConfig())
 
     @classmethod
     def release(cls) -> MCNetConfig:
@@ -134,7 +142,8 @@ class MCNet(TalkingHead):
         compensator: Compensator | None = None,  # one of your own; the config's when not given
     ):
         generator = Generator(config.generator, compensator or build_compensator(config))
-        super().__init__(KeypointDetector(config.keypoints), DenseMotion(config.motion), generator)
+        motion = TPSMotion if isinstance(config.motion, TPSConfig) else DenseMotion
+        super().__init__(KeypointDetector(config.keypoints), motion(config.motion), generator)
         self.config = config
 
 # %% ../nbs/15_network.ipynb #93d650ed

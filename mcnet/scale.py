@@ -16,13 +16,13 @@ from .core import Config, check_shape
 # %% auto #0
 __all__ = ['ScaleConfig', 'ScaleMLP']
 
-# %% ../nbs/12_scale.ipynb #6359a114
+# %% ../nbs/12_scale.ipynb #29022c3a
 @dataclasses.dataclass(frozen=True)
 class ScaleConfig(Config):
     "The MLP that makes the implicit scale."
 
     hidden: int = 128  # width of its middle layer (the paper is silent; the release has 128)
-    code: int = 0  # numbers in S, which a further linear layer turns into C_m (release: 512); 0 = C_m, without that layer
+    code: int = 0  # numbers in S that one more linear layer turns into C_m (release: 512); 0 = C_m, no such layer
 
 
 class ScaleMLP(nn.Module):

@@ -69,7 +69,7 @@ def enliven(model, seed):
     "Random numbers that let every part have its say: at their start many would be nearly silent."
     generator = torch.Generator().manual_seed(seed)
     draw = lambda t, mean, spread: t.copy_(mean + spread * torch.randn(t.shape, generator=generator))
-    spreads = {"meta.bank": 0.5, "memory_bias": 0.1, "noise_strength": 0.15, "key_value.bias": 0.1}
+    spreads = {"meta.bank": 0.5, "noise_strength": 0.15, "key_value.first.weight": 0.5, "key_value.last.weight": 1.0}
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             if name.endswith("running_var"):
