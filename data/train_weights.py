@@ -79,8 +79,7 @@ def main():
     vgg = VGGFeatures(options.vgg / VGG_FILE, taps=("relu1_1", "relu2_1", "relu3_1"))
     config = TrainConfig.guided().replace(
         minutes=options.minutes, learning_rate=options.rate, focus=options.focus, perceptual=options.perceptual,
-        l1=options.l1, energy=options.energy, close_up=options.close_up, warped=5.0, jacobian=2.0, consistency=1.0,
-        faster="bank", ema=0.998,
+        l1=options.l1, energy=options.energy, close_up=options.close_up, warped=5.0, jacobian=2.0, ema=0.998,
     )
     preview = next(iter(pairs))
     notes = NOTES[options.name] | {"name": options.name, "recipe": config.recipe, "perceptual": vgg.name}

@@ -208,7 +208,7 @@ def run_training(
     data: Path | None,  # folder of clips, for the notes
     device: str,
 ):
-    "The baseline network, the loop of page 09, and notes that say what the weights may be used for."
+    "The network of a config, the loop of page 09, and notes that say what the weights may be used for."
     from mcnet.core import seed_everything
     from mcnet.losses import FilterFeatures, PerceptualLoss
     from mcnet.network import MCNet, save_model
@@ -220,10 +220,8 @@ def run_training(
     notes = {"licence": "as your footage allows" if data else "Apache-2.0", "recipe": recipe.recipe}
     notes["data"] = " and ".join(["drawn heads"] * guided + ["your clips"] * bool(data))
     save = lambda path, model: save_model(path, model, **notes)
-    with progress_bar("training") as progress:
-        on_step = lambda state: progress(round(1000 * state.progress), 1000)
-        perceptual = PerceptualLoss(FilterFeatures())
-        history = train(model, pairs, recipe, perceptual=perceptual, out=out, save=save, on_step=on_step, device=device)
+    perceptual = PerceptualLoss(FilterFeatures())
+    history = train(model, pairs, recipe, perceptual=perceptual, out=out, save=save, device=device)
     print(f"{out / 'weights.safetensors'}: after {history.rows[-1]['step']} steps; try it with mcnet animate --weights")
 
 # %% ../nbs/34_cli.ipynb #e7ce252e

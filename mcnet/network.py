@@ -27,12 +27,12 @@ from .scale import ScaleConfig
 from .tps import TPSConfig, TPSMotion
 
 # %% auto #0
-__all__ = ['PARTS', 'MCNetConfig', 'build_compensator', 'MCNet', 'PartCost', 'network_cost', 'save_model', 'fit_weights',
-           'load_model']
+__all__ = ['SMALL', 'TINY', 'RELEASE', 'PARTS', 'NetworkConfig', 'MCNetConfig', 'build_compensator', 'MCNet', 'PartCost',
+           'network_cost', 'save_model', 'fit_weights', 'load_model']
 
-# %% ../nbs/15_network.ipynb #30f8d9d1
+# %% ../nbs/15_network.ipynb #6e4e8a4d
 @dataclasses.dataclass(frozen=True)
-class MCNetConfig(Config):
+class NetworkConfig(Config):
     "Everything that decides the network's shape."
 
     image_size: int = 256  # side of the square picture it is trained for
@@ -56,10 +56,43 @@ class MCNetConfig(Config):
             )
         levels = len(self.generator.channels)
         if isinstance(self.motion, TPSConfig) and self.motion.levels != levels:
-            raise UserError(f"motion.levels is {self.motion.levels}, the generator has {levels} levels; give both alike")
+            raise UserError(f"motion.levels is {self.motion.levels}, the generator has {levels} levels; give one number")
         step = 2 ** (levels - 1)
         if self.image_size % step:
             raise UserError(f"image_size is {self.image_size}; {levels} levels need a multiple of {step}")
+
+# %% ../nbs/15_network.ipynb #c609062f
+SMALL = {
+    "image_size": 128,
+    "keypoints": KeypointConfig(num_keypoints=15, width=20, cap=144, scale=0.5),
+    "motion": MotionConfig(num_keypoints=15, width=32, cap=144, scale=0.5),
+    "generator": GeneratorConfig(channels=(32, 64, 128, 192), residual_blocks=(3, 2, 1, 0), fuse=True),
+    "memory": MemoryConfig(channels=128, height=16, width=16, temperature=128**0.5),
+    "scale": ScaleConfig(hidden=64),
+    "dynamic": DynamicConfig(kernels=2),
+}
+TINY = {
+    "image_size": 64,
+    "keypoints": KeypointConfig(num_keypoints=12, width=16, cap=96, blocks=4, scale=0.5, kernel=5),
+    "motion": MotionConfig(num_keypoints=12, width=24, cap=96, blocks=4, scale=0.5, kernel=5),
+    "generator": GeneratorConfig(channels=(24, 48, 96, 128), residual_blocks=(2, 1, 1, 0), kernel=5, fuse=True),
+    "memory": MemoryConfig(channels=64, height=16, width=16, temperature=8.0),
+    "scale": ScaleConfig(hidden=64),
+    "dynamic": DynamicConfig(kernels=2),
+}
+RELEASE = {  # page 16 says why
+    "motion": MotionConfig(align_corners=False),
+    "generator": GeneratorConfig(blend_last=True),
+    "memory": MemoryConfig(spread=0.00195, temperature=4.0, levels=3),
+    "scale": ScaleConfig(code=512),
+    "dynamic": DynamicConfig(temperature=34.0),
+    "assembly": "release",
+}
+
+# %% ../nbs/15_network.ipynb #5b4466ae
+@dataclasses.dataclass(frozen=True)
+class MCNetConfig(NetworkConfig):
+    "A network's shape, with the sizes that have a name."
 
     def without_memory(self) -> MCNetConfig:
         "The same sizes as a baseline."
@@ -83,40 +116,17 @@ class MCNetConfig(Config):
     @classmethod
     def release(cls) -> MCNetConfig:
         "The authors' released network, as data: `release.build` assembles it (page 16)."
-        return cls(
-            motion=MotionConfig(align_corners=False),
-            generator=GeneratorConfig(blend_last=True),
-            memory=MemoryConfig(temperature=4.0, levels=3),
-            scale=ScaleConfig(code=512),
-            dynamic=DynamicConfig(temperature=34.0),
-            assembly="release",
-        )
+        return cls(**RELEASE)
 
     @classmethod
     def small(cls) -> MCNetConfig:
         "128 px with motion at 64: trained in minutes on one large GPU."
-        return cls(
-            image_size=128,
-            keypoints=KeypointConfig(num_keypoints=15, width=20, cap=144, scale=0.5),
-            motion=MotionConfig(num_keypoints=15, width=32, cap=144, scale=0.5),
-            generator=GeneratorConfig(channels=(32, 64, 128, 192), residual_blocks=(3, 2, 1, 0), fuse=True),
-            memory=MemoryConfig(channels=128, height=16, width=16, temperature=128**0.5),
-            scale=ScaleConfig(hidden=64),
-            dynamic=DynamicConfig(kernels=2),
-        )
+        return cls(**SMALL)
 
     @classmethod
     def tiny(cls) -> MCNetConfig:
         "64 px with motion at 32: trained in minutes to hours on a laptop's CPU."
-        return cls(
-            image_size=64,
-            keypoints=KeypointConfig(num_keypoints=12, width=16, cap=96, blocks=4, scale=0.5, kernel=5),
-            motion=MotionConfig(num_keypoints=12, width=24, cap=96, blocks=4, scale=0.5, kernel=5),
-            generator=GeneratorConfig(channels=(24, 48, 96, 128), residual_blocks=(2, 1, 1, 0), kernel=5, fuse=True),
-            memory=MemoryConfig(channels=64, height=16, width=16, temperature=8.0),
-            scale=ScaleConfig(hidden=64),
-            dynamic=DynamicConfig(kernels=2),
-        )
+        return cls(**TINY)
 
 # %% ../nbs/15_network.ipynb #f785d7ce
 def build_compensator(

@@ -87,7 +87,7 @@ def show_strip(
             if c < len(row):
                 axes[r, c].imshow(to_numpy_image(row[c]))
         if rows is not None:
-            axes[r, 0].set_ylabel(rows[r], fontsize=min(10, 110 * size / max(1, len(rows[r]))))  # no longer than its row
+            axes[r, 0].set_ylabel(rows[r], fontsize=min(10, 110 * size / max(1, len(rows[r]))))  # fits its row
     for c, title in enumerate(titles or []):
         axes[0, c].set_title(title)
     if suptitle is not None:

@@ -86,14 +86,14 @@ class TrainConfig(RunSettings):
     @classmethod
     def release(cls) -> TrainConfig:
         "The authors' published training as far as this loop goes (release §8); page 16 lists what still differs."
-        losses = dict(l1=0.0, determinant=0.0, distance_form="sign")
-        speed = dict(learning_rate=2e-4, schedule="drop", clip=10.0, ema=0.0, amp="no")
-        return cls(steps=100_000, batch_size=8, **losses, **speed)
+        some = dict(l1=0.0, determinant=0.0, distance_form="sign", learning_rate=2e-4, schedule="drop", clip=10.0)
+        return cls(steps=100_000, batch_size=8, ema=0.0, amp="no", **some)
 
     @classmethod
     def guided(cls) -> TrainConfig:
         "For the shipped weights: the true flow and visibility of synthetic heads help while the network is young."
-        return cls(minutes=60, distance=1.0, distance_threshold=0.08, flow=20.0, visibility=0.5, warped=2.0)
+        some = dict(distance=1.0, distance_threshold=0.08, consistency=1.0, flow=20.0, visibility=0.5, warped=2.0)
+        return cls(minutes=60, faster="bank", **some)
 
 # %% ../nbs/09_training.ipynb #39b72871
 def scheduled_rate(

@@ -33,7 +33,7 @@ class TrialConfig(Config):
     frames: int = 12  # of each
     yaw: float = 1.0  # largest turn, radians: large, so that holes are large
     judges: int = 32  # people never learned from, on whom everybody is scored
-    steps: int = 300
+    steps: int = 600
     batch_size: int = 16
     learning_rate: float = 2e-3  # peak of the one-cycle schedule
     faster: float = 10.0  # the bank learns this many times faster
