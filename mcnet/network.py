@@ -56,7 +56,7 @@ class NetworkConfig(Config):
             )
         levels = len(self.generator.channels)
         if isinstance(self.motion, TPSConfig) and self.motion.levels != levels:
-            raise UserError(f"motion.levels is {self.motion.levels}, the generator has {levels} levels; give one number")
+            raise UserError(f"motion.levels is {self.motion.levels}, the generator's are {levels}; give one number")
         step = 2 ** (levels - 1)
         if self.image_size % step:
             raise UserError(f"image_size is {self.image_size}; {levels} levels need a multiple of {step}")
