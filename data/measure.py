@@ -9,6 +9,7 @@ stdout, the same numbers to data/scores-KIND-NAME.json.
 """
 
 import argparse
+import copy
 import csv
 import json
 import subprocess
@@ -39,12 +40,21 @@ SEED = 90_001  # of the people that no training has drawn
 STILLS, CLIPS = 5, ("fomm_10_0", "liveportrait_d18_0", "styletalk_KristiNoem_0")
 
 
+def deafened(model):
+    "The same network, whose memory gives every pixel one answer: the mean of its values."
+    twin = copy.deepcopy(model)
+    unit = twin.generator.compensator
+    unit.config = unit.config.replace(temperature=1e9)
+    return twin
+
+
 def score_all(model, pairs: list[Pair], people: list, motion: torch.Tensor | None) -> dict:
-    "The network beside what knows less: copying, its own warp, and that warp blurred."
+    "The network beside what knows less: copying, its own warp, that warp blurred, and a memory that nobody can ask."
     rivals = {
         "copy": copy_source,
         "warp": predicting(model, "warped"),
         "blurred warp": blurred(predicting(model, "warped")),
+        "one answer for all": predicting(deafened(model)),
         "network": predicting(model),
     }
     table = {}
