@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from mcnet.compensation import MemoryCompensation
-from mcnet.core import atomic_path, save_weights
+from mcnet.core import Compensated, Context, Keypoints, atomic_path, save_weights
 from mcnet.dynconv import DynamicConfig
 from mcnet.keypoints import KeypointConfig
 from mcnet.memory import MemoryConfig
@@ -42,6 +42,26 @@ class Silent(nn.Module):
         return key, torch.zeros_like(value)
 
 
+class Sealed(nn.Module):
+    "A memory reader that sees the projected feature and sends no gradient back into it."
+
+    def __init__(self, memory: nn.Module):
+        super().__init__()
+        self.memory = memory
+
+    def forward(self, projected: torch.Tensor, keypoints: Keypoints) -> torch.Tensor:
+        return self.memory(projected.detach(), keypoints)
+
+
+class Pointwise(MemoryCompensation):
+    "The second control: what asks goes through the module's 1 × 1 layers, and no memory is asked."
+
+    def forward(self, feature: torch.Tensor, context: Context) -> Compensated:
+        kept, asking = feature.chunk(2, dim=1)
+        query = self.query(self.project[context.level](asking)).relu()
+        return Compensated(torch.cat([self.output[context.level](query), kept], dim=1))
+
+
 def variant(**parts) -> MCNetConfig:
     "The trial's sizes, with these parts of the memory."
     return MCNetConfig(
@@ -53,11 +73,13 @@ def variant(**parts) -> MCNetConfig:
 VARIANTS = {  # name: the parts, and what is unlike in the training
     "baseline": (variant(), {}),
     "silent": (variant(memory=MEMORY), {"consistency": 0.0}),
+    "pointwise": (variant(memory=MEMORY), {"consistency": 0.0}),
     "mcm": (variant(memory=MEMORY), {}),
     "mcm-whole": (variant(memory=MEMORY.replace(split=False)), {}),
     "mcm-free": (variant(memory=MEMORY), {"consistency": 0.0}),
     "mcm-loud": (variant(memory=MEMORY.replace(spread=1.0)), {"faster": 1.0}),
     "iscm": (variant(memory=MEMORY, scale=SCALE), {}),
+    "iscm-sealed": (variant(memory=MEMORY, scale=SCALE), {}),
     "mcnet": (variant(memory=MEMORY, scale=SCALE, dynamic=DYNAMIC), {}),
     "mcnet-deepest": (variant(memory=MEMORY.replace(levels=1), scale=SCALE, dynamic=DYNAMIC), {}),
 }
@@ -69,8 +91,13 @@ def run(name: str, seed: int, train: TrialPairs, judges: TrialPairs):
     torch.manual_seed(1_000 + seed)
     compensator = build_compensator(config)
     if name == "silent":
-        assert isinstance(compensator, MemoryCompensation)
         compensator.key_value = Silent(compensator.key_value)
+    if name == "pointwise":
+        control = Pointwise(config.generator.channels[::-1], config.memory, compensator.memory, compensator.key_value)
+        control.load_state_dict(compensator.state_dict())
+        compensator = control
+    if name == "iscm-sealed":
+        compensator.memory = Sealed(compensator.memory)
     painter = make_painter(config.generator, compensator, seed)
     train.config = TASK.replace(**changes)
     train_painter(painter, train, seed)
