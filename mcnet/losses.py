@@ -385,9 +385,9 @@ def consistency_loss(
     compensated: list[Compensated],  # of all levels
 ) -> torch.Tensor:  # scalar, summed over the levels that have a memory
     "Mean absolute difference of memory values and projected feature; only the feature is detached (MCNet Eq. 5)."
-    terms = [torch.zeros(())]
+    loss = torch.zeros((), device=compensated[0].feature.device)
     for level in compensated:
         if level.memory_value is not None:
             target = resize_map(level.projected.detach().float(), *level.memory_value.shape[-2:])
-            terms.append((level.memory_value.float() - target).abs().mean())
-    return sum(terms[1:], terms[0].to(terms[-1].device))
+            loss = loss + (level.memory_value.float() - target).abs().mean()
+    return loss
