@@ -217,7 +217,7 @@ TEXT = {".py", ".md", ".ipynb", ".txt", ".ini", ".cff", ".toml", ".css", ".csv",
 HERE = re.compile(
     "|".join([re.escape(f"{ROOT}/"), re.escape(f"{sys.prefix}/"), r"/(?:home|root|Users|mnt|opt|tmp)/\w[\w.-]*"])
 )
-SOURCES = re.compile(r"--(?:extra-)?index-url|--find-links|\btrusted-host\b")
+SOURCES = re.compile(r"--(?:(?:extra-)?index-url|find-links)\b|\btrusted-host\b")
 
 
 def readable(path):
