@@ -2,6 +2,7 @@
 
     python data/train_weights.py tiny-synthetic --out runs/tiny-synthetic --vgg FOLDER
     python data/train_weights.py tiny --out runs/tiny --vgg FOLDER --clips FOLDER
+    python data/train_weights.py small --out runs/small --vgg FOLDER --clips FOLDER
 
 `--vgg` is the folder with vgg19_conv1_1_to_conv3_4_fp16.safetensors and vgg19_stats.json; `--clips` a folder of clips
 (MANIFEST.json, or train/ and test/); eyes and mouth of real clips are found by MediaPipe, whose model must lie in the
@@ -21,20 +22,22 @@ from mcnet.training import TrainConfig, mix, train
 
 VGG_FILE = "vgg19_conv1_1_to_conv3_4_fp16.safetensors"
 PEOPLE, FRAMES = 400, 16
+REAL = {
+    "licence": "research and education; rights in part of the training footage are unclear",
+    "data": f"106 real clips of 53 people and {PEOPLE} drawn people",
+}
 NOTES = {
     "tiny-synthetic": {"licence": "Apache-2.0", "data": f"{PEOPLE} drawn people"},
-    "tiny": {
-        "licence": "research and education; rights in part of the training footage are unclear",
-        "data": f"106 real clips of 53 people and {PEOPLE} drawn people",
-    },
+    "tiny": REAL,
+    "small": REAL,
 }
 
 
 def training_pairs(name: str, size: int, batch_size: int, clips: Path | None, models: Path, cache: Path):
-    "Drawn heads with their truth; for `tiny` eleven of sixteen pairs come from real clips."
-    real = round(batch_size * 11 / 16) if name == "tiny" else 0
+    "Drawn heads with their truth; but for `tiny-synthetic` eleven of sixteen pairs come from real clips."
+    real = 0 if name == "tiny-synthetic" else round(batch_size * 11 / 16)
     heads = FacePairs(
-        PEOPLE, FRAMES, size, batch_size - real, truth=True, cache=cache / "heads.pt",
+        PEOPLE, FRAMES, size, batch_size - real, truth=True, cache=cache / f"heads-{size}.pt",
         progress=lambda done, total: print(f"\rdrawing people {done}/{total}", end="", flush=True),
     )
     if not real:
@@ -59,6 +62,8 @@ def main():
     parser.add_argument("--clips", type=Path)
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     parser.add_argument("--minutes", type=float, default=40)
+    parser.add_argument("--size", type=int, help="side of the pictures in pixels; the network's own when not given")
+    parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--init", type=Path, help="weights to start from")
     parser.add_argument("--focus", type=float, default=15.0, help="weight of the loss around eyes and mouth")
     parser.add_argument("--perceptual", type=float, default=3.0, help="weight of the perceptual loss")
@@ -67,18 +72,19 @@ def main():
     parser.add_argument("--l1", type=float, default=20.0, help="weight of the L1 pyramid")
     parser.add_argument("--rate", type=float, default=8e-4, help="peak of the learning rate")
     options = parser.parse_args()
-    if options.name == "tiny" and not options.clips:
-        parser.error("tiny is trained on real clips, too: give --clips")
+    if options.name != "tiny-synthetic" and not options.clips:
+        parser.error(f"{options.name} is trained on real clips, too: give --clips")
 
     options.cache.mkdir(parents=True, exist_ok=True)
     seed_everything(0)
-    model = MCNet(MCNetConfig.tiny())
+    model = MCNet(MCNetConfig.small() if options.name == "small" else MCNetConfig.tiny())
     if options.init:
         warm_start(model, options.init)
-    pairs = training_pairs(options.name, model.config.image_size, 16, options.clips, options.vgg, options.cache)
+    size, batch_size = options.size or model.config.image_size, options.batch_size
+    pairs = training_pairs(options.name, size, batch_size, options.clips, options.vgg, options.cache)
     vgg = VGGFeatures(options.vgg / VGG_FILE, taps=("relu1_1", "relu2_1", "relu3_1"))
     config = TrainConfig.guided().replace(
-        minutes=options.minutes, learning_rate=options.rate, focus=options.focus, perceptual=options.perceptual,
+        minutes=options.minutes, batch_size=batch_size, learning_rate=options.rate, focus=options.focus, perceptual=options.perceptual,
         l1=options.l1, energy=options.energy, close_up=options.close_up, warped=5.0, jacobian=2.0, ema=0.998,
     )
     preview = next(iter(pairs))

@@ -18,8 +18,8 @@ import torch
 
 # %% auto #0
 __all__ = ['UserError', 'expect_error', 'check_shape', 'Pair', 'Keypoints', 'Motion', 'Context', 'Compensated', 'Prediction',
-           'Config', 'atomic_path', 'save_weights', 'load_weights', 'pick_device', 'seed_everything', 'budget',
-           'unsolved']
+           'Config', 'atomic_path', 'save_weights', 'load_weights', 'pick_device', 'half_precision', 'seed_everything',
+           'budget', 'unsolved']
 
 # %% ../nbs/00_core.ipynb #050fccda
 class UserError(ValueError):
@@ -222,6 +222,16 @@ def pick_device(
         usable = ", ".join(kind for kind, there in available.items() if there)
         raise UserError(f"device {name} is not available here; use auto or one of: {usable}")
     return torch.device(name)
+
+
+def half_precision(
+    device: torch.device | str,
+) -> bool:
+    "Whether this device computes in bfloat16 by itself. One that only imitates it can be fifty times slower."
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return kind == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def seed_everything(

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from . import losses
-from .core import Config, Motion, Pair, Prediction, UserError
+from .core import Config, Motion, Pair, Prediction, UserError, half_precision
 
 # %% auto #0
 __all__ = ['LossWeights', 'picture_terms', 'determinants', 'keypoint_terms', 'guiding_terms', 'batches', 'join_pairs', 'Mixture',
@@ -205,7 +205,9 @@ class Objective(nn.Module):
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:  # weighted scalars by name; determinants (2B, K)
         config = self.config
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        with torch.autocast(pair.source.device.type, torch.bfloat16, enabled=config.amp == "bf16"):
+        device = pair.source.device
+        half = half_precision(device) if config.amp == "auto" else config.amp == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
             prediction = self.model(pair.source, pair.driving)
             terms = picture_terms(prediction, pair, self.perceptual, config)
             terms |= keypoint_terms(prediction, pair, self.model.detector, config, generator=generator)

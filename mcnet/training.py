@@ -53,7 +53,7 @@ class RunSettings(LossWeights):
     faster_by: float = 10.0  # … learn this many times faster
     ema: float = 0.999  # decay of the averaged weights: those are the ones to keep
     norm_batches: int = 30  # batches from which their batch-norm statistics are taken in the end
-    amp: str = "bf16"  # precision of the nets: bf16 or no
+    amp: str = "auto"  # precision of the nets: bf16, no (float32), or auto: bf16 where the device has it
     channels_last: bool = True  # memory order of convolution weights: faster on CPUs and tensor cores
     seed: int = 0  # of the random transforms
     log_every: int = 20  # steps between two rows of the history
@@ -63,7 +63,7 @@ class RunSettings(LossWeights):
     def __post_init__(self):
         if self.steps <= 0 and self.minutes <= 0:
             raise UserError("TrainConfig has neither steps nor minutes, so it would never end; set one of them")
-        for name, allowed in {"amp": ("bf16", "no"), "schedule": ("one-cycle", "drop")}.items():
+        for name, allowed in {"amp": ("auto", "bf16", "no"), "schedule": ("one-cycle", "drop")}.items():
             if getattr(self, name) not in allowed:
                 raise UserError(f"{name} is {getattr(self, name)!r}; choose {' or '.join(allowed)}")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .core import Config, Keypoints, Motion, Pair, load_weights
+from .core import Config, Keypoints, Motion, Pair, half_precision, load_weights
 from .faces import FacePairs
 from .generator import Compensator, Generator, GeneratorConfig, NoCompensation
 from .losses import consistency_loss
@@ -111,7 +111,7 @@ def train_painter(
     pairs: TrialPairs,
     seed: int,  # of the order of the data
 ) -> list[tuple[int, float]]:  # step, loss
-    "L1 and consistency, Adam, one cycle, bfloat16: the same for everybody."
+    "L1 and consistency, Adam, one cycle, bfloat16 where there is any: the same for everybody."
     config = pairs.config
     named = list(painter.named_parameters())
     bank, others = ([p for name, p in named if name.endswith("bank") == is_bank] for is_bank in (True, False))
@@ -123,7 +123,7 @@ def train_painter(
     painter.train()
     history = []
     for step, task in zip(range(config.steps), pairs.stream(seed)):
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half_precision("cpu")):
             image, _, compensated = paint(painter, task)
         error = (image.float() - task.pair.driving).abs().mean()
         optimiser.zero_grad()
