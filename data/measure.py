@@ -2,6 +2,7 @@
 
     python data/measure.py synthetic tiny-synthetic     # 480 pairs of 24 people drawn with an unused seed
     python data/measure.py real tiny --data FOLDER      # data/pairs_real_test.csv
+    python data/measure.py detail tiny --data FOLDER    # the same pairs at 256 pixels, with and without --detail
     python data/measure.py cross tiny --data FOLDER     # 5 test stills x 3 test clips through `mcnet animate`
 
 FOLDER has MANIFEST.json, clips/, stills/ and weights/. `real` and `cross` need `pip install mediapipe`. Tables go to
@@ -22,10 +23,11 @@ import torch.nn.functional as F
 
 from mcnet.animate import Animator
 from mcnet.core import Pair
+from mcnet.crops import MediapipeLandmarks
 from mcnet.data import ListedPairs, read_pair_list
+from mcnet.detail import carry_detail, enlarge_to, lost_detail
 from mcnet.faces import FacePairs
 from mcnet.metrics import (
-    MediapipeLandmarks,
     blurred,
     copy_source,
     motion_correlation,
@@ -33,6 +35,7 @@ from mcnet.metrics import (
     predicting,
     score_pairs,
 )
+from mcnet.pictures import fit_square
 from mcnet.video import read_frames, video_info
 
 HERE = Path(__file__).parent
@@ -108,6 +111,29 @@ def real(model, options) -> dict:
     return table
 
 
+@torch.inference_mode()
+def detail(model, options) -> dict:
+    "The fixed pairs at 256 pixels: predictions enlarged, with the source's fine detail, and the best one can do."
+    with (HERE / "pairs_real_test.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    pairs = list(ListedPairs(read_pair_list(HERE / "pairs_real_test.csv"), options.data, 256, 16))
+    motion = torch.tensor([float(row["motion_percent"]) for row in rows])
+    size, people = model.config.image_size, [row["identity"] for row in rows]
+    predict = lambda source, driving: model(fit_square(source, size), fit_square(driving, size))
+    rivals = {
+        "copy": copy_source,
+        "enlarged": lambda *pair: enlarge_to(predict(*pair).image, 256),
+        "with detail": lambda *pair: carry_detail(lost_detail(pair[0], size), predict(*pair)),
+        "truth, shrunk and enlarged": lambda source, driving: enlarge_to(fit_square(driving, size), 256),
+    }
+    table = {}
+    for name, rival in rivals.items():
+        scores = score_pairs(rival, pairs, people, motion=motion)
+        print(f"\n{name}\n{scores}")
+        table[name] = scores.rows
+    return table
+
+
 def cross(model, options) -> dict:
     "Other people's portraits driven by test clips, through the command line."
     files = json.loads((options.data / "MANIFEST.json").read_text())["files"]
@@ -137,7 +163,7 @@ def cross(model, options) -> dict:
 
 
 def main():
-    kinds = {"synthetic": synthetic, "real": real, "cross": cross}
+    kinds = {"synthetic": synthetic, "real": real, "detail": detail, "cross": cross}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=kinds)
     parser.add_argument("name", help="registered name; also names the result's file")
