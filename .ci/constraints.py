@@ -44,12 +44,18 @@ def closure(requirements):
     return {name: version for (name, _), version in found.items()}
 
 
+def kept(wanted):
+    "Pins of the old file for what is asked for and cannot be installed beside the rest (OpenCV beside MediaPipe)."
+    old = dict(re.findall(r"^([\w-]+)==(.+)$", (ROOT / "constraints.txt").read_text(), re.M))
+    return {name: old[name] for name in (Requirement(text).name for text in wanted) if name in old}
+
+
 def main():
     config = ConfigParser(delimiters=["="])
     config.read(ROOT / "settings.ini", encoding="utf-8")
     settings = config["DEFAULT"]
     wanted = [text for key in settings if key.endswith("requirements") for text in shlex.split(settings[key])]
-    pins = closure(wanted)
+    pins = kept(wanted) | closure(wanted)
     names = sorted(pins, key=lambda name: (name != FIRST, name))
     (ROOT / "constraints.txt").write_text(HEADER + "".join(f"{name}=={pins[name]}\n" for name in names))
     print(f"{len(names)} pins written to constraints.txt")

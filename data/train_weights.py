@@ -13,10 +13,10 @@ import argparse
 from pathlib import Path
 
 from mcnet.core import load_weights, seed_everything
+from mcnet.crops import MediapipeLandmarks
 from mcnet.data import ClipPairs
 from mcnet.faces import FacePairs
 from mcnet.losses import PerceptualLoss, VGGFeatures
-from mcnet.metrics import MediapipeLandmarks
 from mcnet.network import MCNet, MCNetConfig, save_model
 from mcnet.training import TrainConfig, mix, train
 
@@ -84,8 +84,9 @@ def main():
     pairs = training_pairs(options.name, size, batch_size, options.clips, options.vgg, options.cache)
     vgg = VGGFeatures(options.vgg / VGG_FILE, taps=("relu1_1", "relu2_1", "relu3_1"))
     config = TrainConfig.guided().replace(
-        minutes=options.minutes, batch_size=batch_size, learning_rate=options.rate, focus=options.focus, perceptual=options.perceptual,
-        l1=options.l1, energy=options.energy, close_up=options.close_up, warped=5.0, jacobian=2.0, ema=0.998,
+        minutes=options.minutes, batch_size=batch_size, learning_rate=options.rate,
+        focus=options.focus, perceptual=options.perceptual, l1=options.l1, energy=options.energy,
+        close_up=options.close_up, warped=5.0, jacobian=2.0, ema=0.998,
     )
     preview = next(iter(pairs))
     notes = NOTES[options.name] | {"name": options.name, "recipe": config.recipe, "perceptual": vgg.name}

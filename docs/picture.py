@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from mcnet.pictures import write_image
 from mcnet.plots import contact_sheet
-from mcnet.video import read_video, write_image
+from mcnet.video import read_video
 
 MOMENTS, SIDE = 5, 128
 

@@ -10,6 +10,7 @@ _HOME = {
     "Animator": "animate",
     "MCNet": "network",
     "MCNetConfig": "network",
+    "Settings": "animate",
     "UserError": "core",
 }
 __all__ = sorted(_HOME)

@@ -5,6 +5,8 @@
 # %% ../nbs/23_animate.ipynb #e7aacc05
 from __future__ import annotations
 
+import dataclasses
+import functools
 import itertools
 import typing
 import warnings
@@ -14,66 +16,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 
-from .core import Keypoints, UserError, check_shape, pick_device
-from .motion import convex_hull_area, transfer_motion
+from .core import Keypoints, Prediction, UserError, check_shape, pick_device
+from .crops import Box, Finder, pick_finder
+from .detail import enlarge_to
+from .layouts import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from .network import MCNet
+from .pictures import Notice, write_image
 from .plots import contact_sheet
-from .video import Notice, fit_square, read_frames, read_image, video_info, video_writer, write_image
-from .weights import load_network
+from .scene import Finish, compare_start, look_at, make_finish, open_driving, open_source
+from .transfer import Mouth, Transfer, calm, carry, find_mouth, pose_distance
+from .video import Film, video_writer
+from .weights import find_file, load_network
 
 # %% auto #0
-__all__ = ['SMALLEST', 'prepare', 'Driving', 'open_driving', 'to_float', 'detect_batches', 'pose_distance', 'find_reference',
-           'Moved', 'stream', 'Predictor', 'Animation', 'refuse_overwriting', 'Animator', 'enlarge', 'draw_performance',
-           'make_demo']
-
-# %% ../nbs/23_animate.ipynb #65a684be
-SMALLEST = 16  # px: a picture with a shorter side shows no face
-
-
-def prepare(
-    image: torch.Tensor,  # (3, H, W), as it was given
-    size: int,  # side the network wants
-    name: str,  # how to call it in a message
-) -> torch.Tensor:  # (3, size, size)
-    "Refuse what is too small, say so when sides are cut off, fit into the square. Raises `UserError`."
-    height, width = image.shape[-2:]
-    if min(height, width) < SMALLEST:
-        raise UserError(f"{name} has {width}×{height} pixels; at least {SMALLEST}×{SMALLEST} are needed to see a face")
-    if max(height, width) > 1.05 * min(height, width):
-        warnings.warn(Notice(f"{name} is {width}×{height}: only the square in its middle is used"), stacklevel=2)
-    return fit_square(image, size)
-
-# %% ../nbs/23_animate.ipynb #497a1328
-class Driving(typing.NamedTuple):
-    "A driving film that can be read more than once."
-
-    read: Callable[[], Iterator[torch.Tensor]]  # gives (3, size, size) frames, uint8 or float in [0, 1], from the start
-    fps: Fraction
-    count: int  # 0 where it is not known before reading
-    name: str  # how to call it in a message
-
-
-def open_driving(
-    driving: str | Path | torch.Tensor,  # a video file, or (T, 3, H, W) in [0, 1] or uint8
-    size: int,  # side the network wants
-    fps: Fraction | int | None = None,  # frames per second; a file's own (a tensor's: 25) when not given
-) -> Driving:
-    "Look at the first two frames; a film has at least two. Raises `UserError`."
-    if isinstance(driving, torch.Tensor):
-        check_shape(driving, "T 3 H W", "the driving film")
-        name, count, fps, frames = "the driving film", len(driving), fps or 25, lambda: iter(driving)
-    else:
-        info = video_info(driving)
-        name, count, fps, frames = str(driving), info.frames, fps or info.fps, lambda: read_frames(driving)
-    start = list(itertools.islice(frames(), 2))
-    if len(start) < 2:
-        fault = "is a still: it has only one frame" if start else "holds no frames"
-        raise UserError(f"{name} {fault}; give a driving video of at least two frames")
-    prepare(start[0], size, name)
-    return Driving(lambda: (fit_square(frame, size) for frame in frames()), Fraction(fps), count, name)
+__all__ = ['to_float', 'detect_batches', 'find_reference', 'Moved', 'stream', 'Predictor', 'Settings', 'Animation', 'Cancelled',
+           'refuse_overwriting', 'Take', 'Animator', 'write_take', 'Outcome', 'list_inputs', 'animate_all',
+           'draw_performance', 'make_demo']
 
 # %% ../nbs/23_animate.ipynb #bb305ea0
 def to_float(
@@ -87,7 +47,7 @@ def to_float(
 
 def detect_batches(
     network: MCNet,
-    film: Driving,
+    film: Film,  # of squares, see `open_driving`
     batch_size: int,
 ) -> Iterator[tuple[torch.Tensor, Keypoints]]:  # (B, 3, S, S) frames and their keypoints
     "Read a film in batches and find the keypoints of each frame."
@@ -98,74 +58,76 @@ def detect_batches(
         batch = to_float(chunk, device)
         yield batch, network.detect_keypoints(batch)
 
-# %% ../nbs/23_animate.ipynb #d130d323
-def pose_distance(
-    keypoints: Keypoints,  # of B driving frames
-    source: Keypoints,  # of the source, batch 1
-) -> torch.Tensor:  # (B,)
-    "Squared distance of two point clouds, each centred and brought to unit hull area (release §10)."
-
-    def normalised(value):  # (B, K, 2)
-        centred = value - value.mean(dim=1, keepdim=True)
-        area = value.new_tensor([convex_hull_area(points) for points in value])
-        return centred / area.clamp_min(1e-8).sqrt().view(-1, 1, 1)
-
-    return (normalised(keypoints.value) - normalised(source.value)).square().sum(dim=(1, 2))
-
 # %% ../nbs/23_animate.ipynb #9cf4bb99
 def find_reference(
     network: MCNet,
     source: Keypoints,  # of the source, batch 1
-    film: Driving,
-    best_frame: str | int,  # first, auto, or the number of a frame
+    film: Film,  # of squares
+    best_frame: str | int,  # auto, or the number of a frame
     batch_size: int = 8,
 ) -> tuple[int, Keypoints]:  # its number, its keypoints (batch 1)
     "The driving frame that stands for the source's pose: motion is measured from there. Raises `UserError`."
-    wanted = {"first": 0, "auto": -1}.get(best_frame, best_frame)
-    if not isinstance(wanted, int) or best_frame == -1 or wanted < -1:
-        raise UserError(f"best_frame is {best_frame!r}; choose first, auto, or the number of a frame, from 0")
+    if film.once:
+        raise UserError(f"{film.name} can be read only once; use best_frame first, or give a list or a file")
     number, best, smallest = 0, (0, source), float("inf")
     for _, found in detect_batches(network, film, batch_size):
-        distances = pose_distance(found, source).tolist() if wanted < 0 else [0.0] * len(found.value)
+        distances = pose_distance(found, source).tolist() if best_frame == "auto" else [0.0] * len(found.value)
         for i, distance in enumerate(distances):
-            if number == wanted or (wanted < 0 and distance < smallest):
-                smallest, best = distance, (number, Keypoints(*[None if t is None else t[i : i + 1] for t in found]))
-            if number == wanted:
+            if number == best_frame or (best_frame == "auto" and distance < smallest):
+                smallest, best = distance, (number, _one(found, i))
+            if number == best_frame:
                 return best
             number += 1
-    if wanted >= 0:
-        raise UserError(f"best_frame is {wanted}, but {film.name} has {number} frames, numbered from 0")
+    if best_frame != "auto":
+        raise UserError(f"best_frame is {best_frame}, but {film.name} has {number} frames, numbered from 0")
     return best
+
+
+def _one(points: Keypoints, i: int) -> Keypoints:
+    "Frame `i` of a batch, as a batch of one."
+    return Keypoints(*(None if tensor is None else tensor[i : i + 1] for tensor in points))
 
 # %% ../nbs/23_animate.ipynb #27a9adb0
 class Moved(typing.NamedTuple):
     "A few frames, animated."
 
     driving: torch.Tensor  # (B, 3, S, S)
-    image: torch.Tensor  # (B, 3, S, S): the source, moved like them
+    prediction: Prediction  # of the source, moved like them
     best_frame: int  # number of the driving frame that stands for the source's pose
+    limited: int  # frames so far in which the motion was held back
+
+    @property
+    def image(self) -> torch.Tensor:
+        "The predicted pictures, (B, 3, S, S)."
+        return self.prediction.image
 
 
 @torch.inference_mode()
 def stream(
     network: MCNet,
     source: torch.Tensor,  # (1, 3, S, S) in [0, 1], on the network's device
-    film: Driving,
+    film: Film,  # of squares, see `open_driving`
+    transfer: Transfer | None = None,  # the defaults when not given
     *,
-    relative: bool = True,  # carry over the change since the reference frame, not the positions
-    adapt_scale: bool = True,  # move further when the source face is larger
-    best_frame: str | int = "first",  # first, auto, or the number of a frame
+    mouth: Mouth | None = None,  # from `find_mouth`; for a region, found when not given
     batch_size: int = 8,  # frames at a time
 ) -> Iterator[Moved]:  # batch after batch
     "Animate batch by batch; the source is detected and encoded once (FOMM §3.3, release §10)."
+    transfer = transfer or Transfer()
     keypoints, features = network.detect_keypoints(source), network.encode(source)
-    number, reference = find_reference(network, keypoints, film, best_frame, batch_size) if relative else (0, None)
-    for frames, found in detect_batches(network, film, batch_size):
-        wanted = transfer_motion(keypoints, found, reference or found, relative=relative, adapt_scale=adapt_scale)
-        image = network.animate(source, keypoints, wanted, features=features).image
-        if not image.isfinite().all():
+    number, reference, limited = 0, None, 0
+    if transfer.relative and transfer.best_frame not in ("first", 0):
+        number, reference = find_reference(network, keypoints, film, transfer.best_frame, batch_size)
+    if transfer.region != "all" and mouth is None:
+        mouth = find_mouth(network)
+    for frames, found in calm(detect_batches(network, film, batch_size), transfer.smooth * float(film.fps)):
+        reference = reference or _one(found, 0)
+        carried = carry(keypoints, found, reference, transfer, mouth)
+        limited += int(carried.limited.sum())
+        prediction = network.animate(source, keypoints, carried.keypoints, features=features)
+        if not prediction.image.isfinite().all():
             raise UserError("the network's pictures are not numbers; its weights are damaged, take other ones")
-        yield Moved(frames, image, number)
+        yield Moved(frames, prediction, number, limited)
 
 # %% ../nbs/23_animate.ipynb #6b9f3567
 class Predictor:
@@ -204,7 +166,26 @@ class Predictor:
         check_shape(driving, "B 3 H W", "driving", **sizes)
         return self.network(source.to(self.device), driving.to(self.device)).image.to(source.device)
 
-# %% ../nbs/23_animate.ipynb #1ad84d6c
+# %% ../nbs/23_animate.ipynb #6c65f693
+@dataclasses.dataclass(frozen=True)
+class Settings(Transfer):
+    "What is carried over, and what the result looks like."
+
+    crop: str | Box = "auto"  # auto (the face, where one is found), centre, or a square of the source
+    face: int = 0  # which face of the source, from the largest, 0
+    detail: bool = False  # at the photo's size, with the photo's own fine detail
+    paste_back: bool = False  # the whole photo, in which the face moves
+    side_by_side: bool = False  # source | driving | prediction
+    sound: bool = True  # keep the driving film's
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not isinstance(self.crop, Box) and self.crop not in ("auto", "centre"):
+            raise UserError(f"crop is {self.crop!r}; choose auto, centre, or a Box(left, top, side)")
+        if self.side_by_side and self.paste_back:
+            raise UserError("side_by_side shows squares and paste_back whole photos; choose one of them")
+
+
 class Animation(typing.NamedTuple):
     "What was written."
 
@@ -212,6 +193,10 @@ class Animation(typing.NamedTuple):
     frames: int
     fps: Fraction
     best_frame: int  # the driving frame that stood for the source's pose
+
+
+class Cancelled(UserError):
+    "Somebody asked to stop; nothing was written."
 
 
 def refuse_overwriting(
@@ -223,50 +208,173 @@ def refuse_overwriting(
         if isinstance(given, str | Path) and Path(given).resolve() == Path(out).resolve():
             raise UserError(f"{out} is also an input; choose another name for the output")
 
+# %% ../nbs/23_animate.ipynb #0de6fbcc
+class Take(typing.NamedTuple):
+    "One source and one driving film, ready to run."
+
+    network: MCNet
+    source: torch.Tensor  # (1, 3, S, S), on the network's device
+    film: Film  # of squares
+    finish: Finish
+    settings: Settings
+    mouth: Mouth | None
+
+    def run(
+        self,
+        batch_size: int = 8,  # frames at a time
+    ) -> Iterator[tuple[Moved, list[torch.Tensor]]]:  # a batch, and its pictures (3, H, W)
+        "Animate; batch after batch."
+        for moved in stream(self.network, self.source, self.film, self.settings, mouth=self.mouth, batch_size=batch_size):
+            pictures = self.finish(moved.prediction)
+            if self.settings.side_by_side:
+                size = pictures[0].shape[-1]
+                columns = [self.source.expand_as(moved.driving), moved.driving]
+                beside = torch.cat([enlarge_to(column, size) for column in columns], dim=-1)  # (B, 3, F, 2 F)
+                pictures = [torch.cat([pair, picture], dim=-1) for pair, picture in zip(beside, pictures)]
+            yield moved, pictures
+
 # %% ../nbs/23_animate.ipynb #1452272a
 class Animator(Predictor):
     "Pictures and films in, film out."
 
+    @functools.cached_property
+    def finder(self) -> Finder | None:
+        "What finds faces here: MediaPipe with its model, else OpenCV, else nothing."
+        return pick_finder(find_file("face-landmarker"))
+
+    @functools.cached_property
+    def mouth(self) -> Mouth:
+        "Which keypoints follow the mouth."
+        return find_mouth(self.network)
+
+    def prepare(
+        self,
+        source: str | Path | Image.Image | np.ndarray | torch.Tensor,  # picture to animate
+        driving: str | Path | list | torch.Tensor | np.ndarray | Callable,  # whose motion: anything `open_film` takes
+        settings: Settings = Settings(),
+        fps: Fraction | int | None = None,  # frames per second; the driving film's own when not given
+    ) -> Take:
+        "Read, check and crop; compute nothing yet. Raises `UserError`."
+        finder = self.finder if settings.crop == "auto" else None
+        scene = open_source(source, self.size, crop=settings.crop, face=settings.face, finder=finder)
+        square = look_at(scene.picture, scene.box, self.size)[None].to(self.device)  # (1, 3, S, S)
+        crop = "auto" if settings.crop == "auto" else "centre"
+        film = open_driving(driving, self.size, fps, crop=crop, finder=finder)
+        if settings.relative and settings.best_frame == "first":
+            compare_start(scene, film, finder)
+        look = {"detail": settings.detail, "paste_back": settings.paste_back}
+        finish = make_finish(scene, self.size, self.device, **look)
+        mouth = None if settings.region == "all" else self.mouth
+        return Take(self.network, square, film, finish, settings, mouth)
+
+    def frames(
+        self,
+        source: str | Path | Image.Image | np.ndarray | torch.Tensor,  # picture to animate
+        driving: str | Path | list | torch.Tensor | np.ndarray | Callable,  # whose motion: anything `open_film` takes
+        settings: Settings = Settings(),
+        *,
+        batch_size: int = 8,  # frames at a time
+    ) -> Iterator[torch.Tensor]:  # (3, H, W) in [0, 1]; uint8 when pasted back
+        "The result frame by frame, for programs that want no file. Raises `UserError`."
+        for _, pictures in self.prepare(source, driving, settings).run(batch_size):
+            yield from pictures
+
     def animate(
         self,
         source: str | Path | Image.Image | np.ndarray | torch.Tensor,  # picture to animate
-        driving: str | Path | torch.Tensor,  # whose motion: a video file, or (T, 3, H, W) in [0, 1]
-        out: str | Path,  # the film to write: something.mp4
+        driving: str | Path | list | torch.Tensor | np.ndarray | Callable,  # whose motion: anything `open_film` takes
+        out: str | Path,  # the film to write: something.mp4, .mov, .mkv, .webm, .gif, or a new folder of png frames
+        settings: Settings = Settings(),
         *,
-        relative: bool = True,  # carry over the change since the reference frame, not the positions
-        adapt_scale: bool = True,  # move further when the source face is larger
-        best_frame: str | int = "first",  # first, auto, or the number of a frame
-        batch_size: int = 8,  # frames at a time
-        side_by_side: bool = False,  # write source | driving | prediction
         fps: Fraction | int | None = None,  # frames per second; the driving film's own when not given
-        progress: Callable[[int, int], None] | None = None,  # called with frames done and in all (0 = unknown)
+        batch_size: int = 8,  # frames at a time
+        progress: Callable[[int, int], bool | None] | None = None,  # (done, in all; 0 = unknown); False: stop
     ) -> Animation:
         "Write a film with the source's looks and the driving film's motion. Raises `UserError`."
         refuse_overwriting(out, source, driving)
-        name = str(source) if isinstance(source, str | Path) else "the source picture"
-        image = prepare(read_image(source), self.size, name)[None].to(self.device)  # (1, 3, S, S)
-        film = open_driving(driving, self.size, fps)
-        motion = {"relative": relative, "adapt_scale": adapt_scale, "best_frame": best_frame}
-        done = 0
-        with video_writer(out, film.fps) as write:
-            for moved in stream(self.network, image, film, batch_size=batch_size, **motion):
-                columns = [image.expand_as(moved.image), moved.driving, moved.image] if side_by_side else [moved.image]
-                for frame in torch.cat(columns, dim=-1):  # (3, S, S) or (3, S, 3 S)
-                    write(frame)
-                done += len(moved.image)
-                if progress:
-                    progress(done, film.count)
-        return Animation(Path(out), done, film.fps, moved.best_frame)
+        take = self.prepare(source, driving, settings, fps)
+        return write_take(take, out, batch_size, progress)
+
+# %% ../nbs/23_animate.ipynb #5850d11b
+def write_take(
+    take: Take,
+    out: str | Path,  # something.mp4, .mov, .mkv, .webm, .gif, or a new folder of png frames
+    batch_size: int = 8,  # frames at a time
+    progress: Callable[[int, int], bool | None] | None = None,  # (done, in all; 0 = unknown); False: stop
+) -> Animation:
+    "Run a take and write its film, complete or not at all. Raises `UserError`."
+    film, done = take.film, 0
+    sound = film.path if take.settings.sound else None
+    with video_writer(out, film.fps, sound=sound, times=film.times) as write:
+        for moved, pictures in take.run(batch_size):
+            for picture in pictures:
+                write(picture)
+            done, best_frame, limited = done + len(pictures), moved.best_frame, moved.limited
+            if progress and progress(done, film.count) is False:
+                raise Cancelled(f"stopped after {done} frames, and {out} was not written")
+    if limited:
+        held = f"in {limited} of {done} frames the motion was larger than a face allows and was held back"
+        warnings.warn(Notice(f"{held}; a best_frame nearer to the source's pose may help"), stacklevel=2)
+    return Animation(Path(out), done, film.fps, best_frame)
+
+# %% ../nbs/23_animate.ipynb #5908b9c3
+class Outcome(typing.NamedTuple):
+    "What became of one source with one driving film."
+
+    source: str
+    driving: str
+    path: Path
+    frames: int  # 0 when it failed, or was there before
+    problem: str = ""  # why it failed
+
+
+def list_inputs(
+    given: str | Path | list,  # a file, a folder, or a list of files
+    suffixes: set[str],
+) -> list[Path]:
+    "The files of a folder, sorted; a file alone, or a list, as it is. Raises `UserError`."
+    if isinstance(given, list | tuple):
+        paths = [Path(path) for path in given]
+    elif Path(given).is_dir():
+        paths = sorted(path for path in Path(given).iterdir() if path.suffix.lower() in suffixes)
+    else:
+        paths = [Path(given)]
+    if not paths:
+        raise UserError(f"{given} holds no file that can be used; its files should end in {', '.join(sorted(suffixes))}")
+    twice = {path.stem for path in paths if sum(path.stem == other.stem for other in paths) > 1}
+    if twice:
+        raise UserError(f"several inputs are called {sorted(twice)[0]}; give each its own name, since results are named after them")
+    return paths
+
+# %% ../nbs/23_animate.ipynb #72fefc72
+def animate_all(
+    animator: Animator,
+    sources: str | Path | list,  # a folder of pictures, a list of files, or one file
+    drivings: str | Path | list,  # a folder of films, a list of files, or one file
+    out: str | Path,  # folder for SOURCE--DRIVING.mp4; made when it does not exist
+    settings: Settings = Settings(),
+    *,
+    batch_size: int = 8,
+    progress: Callable[[int, int], None] | None = None,  # called with films done and in all
+) -> list[Outcome]:
+    "Every source with every driving film; what is there already is left, what fails is reported."
+    out, outcomes = Path(out), []
+    pairs = list(itertools.product(list_inputs(sources, PICTURE_SUFFIXES), list_inputs(drivings, VIDEO_SUFFIXES)))
+    out.mkdir(parents=True, exist_ok=True)
+    for source, driving in pairs:
+        path = out / f"{source.stem}--{driving.stem}.mp4"
+        try:
+            frames = 0
+            if not path.exists():
+                frames = write_take(animator.prepare(source, driving, settings), path, batch_size).frames
+            outcomes.append(Outcome(source.name, driving.name, path, frames))
+        except UserError as error:
+            outcomes.append(Outcome(source.name, driving.name, path, 0, str(error)))
+        if progress:
+            progress(len(outcomes), len(pairs))
+    return outcomes
 
 # %% ../nbs/23_animate.ipynb #78730521
-def enlarge(
-    images: torch.Tensor,  # (B, 3, H, W) in [0, 1]
-    factor: int,
-) -> torch.Tensor:  # (B, 3, factor * H, factor * W)
-    "For the eye alone: smooth, and no detail added."
-    return F.interpolate(images, scale_factor=factor, mode="bicubic", align_corners=False).clamp(0, 1)
-
-
 def draw_performance(
     frames: int,
     size: int,
@@ -295,15 +403,16 @@ def make_demo(
     out.mkdir(parents=True, exist_ok=True)
     portrait, performance = draw_performance(frames, animator.size, seed)
     film, source = open_driving(performance, animator.size), portrait[None].to(animator.device)
-    sheet, wide = [], max(1, 256 // animator.size)
+    sheet, height = [], max(256, animator.size)
     with video_writer(out / "demo.mp4", film.fps) as write:
-        for moved in stream(animator.network, source, film, best_frame="auto"):
-            rows = torch.cat([source.expand_as(moved.image), moved.driving, moved.image], dim=-1).cpu()
+        for moved in stream(animator.network, source, film, Transfer(best_frame="auto")):
+            columns = [source.expand_as(moved.image), moved.driving, moved.image]
+            rows = torch.cat([enlarge_to(column, height) for column in columns], dim=-1).cpu()
             sheet.append(rows)
-            for frame in enlarge(rows, wide):
+            for frame in rows:
                 write(frame)
             if progress:
                 progress(sum(map(len, sheet)), frames)
     sheet = torch.cat(sheet)
-    write_image(out / "demo.png", contact_sheet(enlarge(sheet[[frames // 4, frames // 2, 3 * frames // 4]], wide), 1))
+    write_image(out / "demo.png", contact_sheet(sheet[[frames // 4, frames // 2, 3 * frames // 4]], 1))
     return Animation(out / "demo.mp4", len(sheet), film.fps, moved.best_frame)

@@ -5,10 +5,12 @@
 # %% ../nbs/34_cli.ipynb #d5b901e5
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 from collections.abc import Iterable
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -17,15 +19,16 @@ import typer
 import mcnet
 
 # %% auto #0
-__all__ = ['app', 'options', 'say', 'progress_bar', 'main', 'say_notices', 'animate', 'demo', 'train', 'training_pairs',
-           'run_training', 'convert']
+__all__ = ['app', 'AsJson', 'weights_app', 'RegisteredName', 'Workers', 'options', 'show', 'say', 'progress_bar', 'main',
+           'say_notices', 'animate', 'parse_settings', 'animate_file', 'animate_folders', 'demo', 'train',
+           'training_pairs', 'run_training', 'convert', 'weights_list', 'weights_path', 'weights_download',
+           'weights_remove', 'doctor', 'check_data', 'prepare']
 
 # %% ../nbs/34_cli.ipynb #28bd9185
 app = typer.Typer(
     name="mcnet",
     help="Talking-head networks: a portrait and somebody else's performance go in; the portrait performs.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -42,6 +45,17 @@ def options(
     version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say it.")] = False,
 ):
     "What holds for all commands."
+
+# %% ../nbs/34_cli.ipynb #d684b563
+AsJson = Annotated[bool, typer.Option("--json", help="Print json, for programs.")]
+
+
+def show(
+    report: mcnet.layouts.DataReport | mcnet.doctor.Report,  # anything with a text for people and `to_dict`
+    as_json: bool,
+):
+    "A report on stdout: for people, or with the same content for programs."
+    print(json.dumps(report.to_dict(), indent=1) if as_json else report)
 
 # %% ../nbs/34_cli.ipynb #4a8167cd
 def say(text: str):
@@ -70,7 +84,7 @@ def main(
     try:
         with warnings.catch_warnings(record=True) as notices:
             warnings.simplefilter("always")
-            app(arguments)
+            app(arguments, prog_name="mcnet")
     except SystemExit as end:  # how the command line library ends every run
         if not end.code:
             say_notices(notices)
@@ -95,33 +109,107 @@ def say_notices(caught: list):
 @app.command()
 def animate(
     *,
-    source: Annotated[Path, typer.Option(help="Picture to animate.")],
-    driving: Annotated[Path, typer.Option(help="Video whose motion it takes on.")],
-    out: Annotated[Path, typer.Option(help="Video to write: something.mp4.")],
+    source: Annotated[Path, typer.Option(help="Picture to animate, or a folder of pictures.")],
+    driving: Annotated[Path, typer.Option(help="Video whose motion it takes on, or a folder of videos.")],
+    out: Annotated[Path, typer.Option(help="Video to write: .mp4 .mov .mkv .webm .gif; for folders, a folder.")],
     weights: Annotated[str, typer.Option(help="A registered name, or a .safetensors or .pth.tar file.")] = "tiny",
     relative: Annotated[bool, typer.Option("--relative/--absolute", help="Carry over changes, or positions.")] = True,
     adapt_scale: Annotated[bool, typer.Option(help="Move further when the source face is larger.")] = True,
     best_frame: Annotated[str, typer.Option(help="Frame in the source's pose: first, auto or a number.")] = "first",
-    batch_size: Annotated[int, typer.Option(min=1, help="Frames at a time.")] = 8,
+    strength: Annotated[float, typer.Option(help="0 = still, 1 = as the driver, 2 = twice as far.")] = 1.0,
+    region: Annotated[str, typer.Option(help="What moves: all, mouth or pose.")] = "all",
+    smooth: Annotated[float, typer.Option(help="Seconds of a mean over time; 0 = off.")] = 0.0,
+    crop: Annotated[str, typer.Option(help="Square of the source: auto, centre, or LEFT,TOP,SIDE in pixels.")] = "auto",
+    face: Annotated[int, typer.Option(help="Which face of the source: 0 = the largest.")] = 0,
+    detail: Annotated[bool, typer.Option("--detail", help="At the photo's size, with its own fine detail.")] = False,
+    paste_back: Annotated[bool, typer.Option("--paste-back", help="Put the face back into the photo.")] = False,
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Write source | driving | result.")] = False,
+    sound: Annotated[bool, typer.Option(help="Keep the video's sound.")] = True,
+    fps: Annotated[float | None, typer.Option(help="Frames per second; the video's own when not given.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Frames at a time.")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    as_json: AsJson = False,
 ):
-    "Give a picture the motion of a video."
-    from mcnet.animate import Animator
+    "Give a picture the motion of a video; with folders, every picture that of every video."
+    given = {
+        "relative": relative, "adapt_scale": adapt_scale, "best_frame": best_frame, "strength": strength,
+        "region": region, "smooth": smooth, "crop": crop, "face": face, "detail": detail,
+        "paste_back": paste_back, "side_by_side": side_by_side, "sound": sound,
+    }  # fmt: skip
+    run = animate_folders if source.is_dir() or (driving.is_dir() and out.suffix == "") else animate_file
+    run(source, driving, out, given, weights=weights, device=device, batch_size=batch_size, fps=fps, as_json=as_json)
 
+# %% ../nbs/34_cli.ipynb #e10dc330
+def parse_settings(
+    given: dict,  # what the options say; `best_frame` and `crop` as text
+) -> mcnet.Settings:
+    "The settings that the options of `animate` stand for. Raises `UserError`."
+    from mcnet.core import UserError
+    from mcnet.crops import Box
+
+    best_frame, crop = given["best_frame"], given["crop"]
+    best_frame = int(best_frame) if best_frame.lstrip("-").isdigit() else best_frame
+    if "," in crop:
+        try:
+            crop = Box(*(float(number) for number in crop.split(",")))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"crop is {crop}; a square is LEFT,TOP,SIDE in pixels: three numbers") from error
+    return mcnet.Settings(**{**given, "best_frame": best_frame, "crop": crop})
+
+
+def animate_file(
+    source: Path,
+    driving: Path,
+    out: Path,
+    given: dict,  # options, see `parse_settings`
+    *,
+    weights: str,
+    device: str,
+    batch_size: int,
+    fps: float | None,
+    as_json: bool,
+):
+    "One picture, one film."
+    settings = parse_settings(given)  # a wrong option is refused before anything is loaded
+    rate = Fraction(fps).limit_denominator(1001) if fps else None
     with progress_bar("animating") as progress:
-        made = Animator.from_pretrained(weights, device).animate(
-            source,
-            driving,
-            out,
-            relative=relative,
-            adapt_scale=adapt_scale,
-            best_frame=int(best_frame) if best_frame.lstrip("-").isdigit() else best_frame,
-            batch_size=batch_size,
-            side_by_side=side_by_side,
-            progress=progress,
-        )
-    print(f"{made.path}: {made.frames} frames at {float(made.fps):g} per second")
+        animator = mcnet.Animator.from_pretrained(weights, device)
+        how = {"fps": rate, "batch_size": batch_size, "progress": progress}
+        made = animator.animate(source, driving, out, settings, **how)
+    values = {"path": str(made.path), "frames": made.frames, "fps": str(made.fps), "best_frame": made.best_frame}
+    print(json.dumps(values) if as_json else f"{made.path}: {made.frames} frames at {float(made.fps):g} per second")
+
+# %% ../nbs/34_cli.ipynb #fc2e7ecc
+def animate_folders(
+    source: Path,
+    driving: Path,
+    out: Path,
+    given: dict,  # options, see `parse_settings`
+    *,
+    weights: str,
+    device: str,
+    batch_size: int,
+    fps: float | None,
+    as_json: bool,
+):
+    "Every picture with every film; exit code 1 if any of them failed. Raises `UserError`."
+    from mcnet.animate import animate_all
+    from mcnet.core import UserError
+
+    if fps:
+        raise UserError("fps is for one film; films of a folder keep their own")
+    settings = parse_settings(given)
+    with progress_bar("animating films") as progress:
+        animator = mcnet.Animator.from_pretrained(weights, device)
+        outcomes = animate_all(animator, source, driving, out, settings, batch_size=batch_size, progress=progress)
+    if as_json:
+        print(json.dumps([{**outcome._asdict(), "path": str(outcome.path)} for outcome in outcomes], indent=1))
+    else:
+        for outcome in outcomes:
+            state = f"{outcome.frames} frames" if outcome.frames else "was there already"
+            print(f"{outcome.path.name}: {f'failed: {outcome.problem}' if outcome.problem else state}")
+    if any(outcome.problem for outcome in outcomes):
+        raise typer.Exit(1)
 
 # %% ../nbs/34_cli.ipynb #0e05235c
 @app.command()
@@ -238,3 +326,119 @@ def convert(
     made = turn(checkpoint, out, to_release=to_release)
     rest = f"; left out what animating does not need: {made.left_out}" if made.left_out else ""
     print(f"{made.path}: {made.tensors} tensors, {made.parameters:,} parameters{rest}")
+
+# %% ../nbs/34_cli.ipynb #e0e2b1b1
+weights_app = typer.Typer(help="List, find, fetch and remove the files that have a name.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
+RegisteredName = Annotated[str, typer.Argument(help="A name that mcnet weights list shows.")]
+
+
+@weights_app.command("list")
+def weights_list(*, as_json: AsJson = False):
+    "Show every registered file: what it is, where it is, and what it may be used for."
+    from mcnet.weights import known_weights, state_of
+
+    rows = [{**spec._asdict(), "state": state_of(spec)} for spec in known_weights().values()]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    print(f"{'name':<16}{'kind':<9}{'size':>8}  {'state':<13}main score")
+    for row in rows:
+        size = f"{row['bytes'] / 1e6:.1f} MB" if row["bytes"] else "?"
+        score = " ".join(map(str, next(iter(row["scores"].items()), ("–",))))
+        print(f"{row['name']:<16}{row['kind']:<9}{size:>8}  {row['state']:<13}{score}")
+        print(f"    {row['data']}; licence: {row['licence']}")
+
+
+@weights_app.command("path")
+def weights_path(name: RegisteredName):
+    "Print where a registered file is."
+    from mcnet.core import UserError
+    from mcnet.weights import find_file, known_weights
+
+    path = find_file(name)
+    if path is None:
+        spec = known_weights()[name]
+        advice = f"fetch it with: mcnet weights download {name}" if spec.url else spec.note or "install mcnet again"
+        raise UserError(f"{name} is not here; {advice}")
+    print(path)
+
+# %% ../nbs/34_cli.ipynb #2f30164f
+@weights_app.command("download")
+def weights_download(name: RegisteredName):
+    "Fetch a registered file into the cache, unless it is here already, and print where it is."
+    from mcnet.weights import find_file, known_weights, show_licence
+
+    with progress_bar("downloading") as progress:
+        path = find_file(name, download=True, progress=progress)
+    spec = known_weights()[name]
+    show_licence(name, spec.licence, spec.data)
+    print(path)
+
+
+@weights_app.command("remove")
+def weights_remove(name: RegisteredName):
+    "Delete a downloaded file, finished or not, from the cache."
+    from mcnet.weights import remove
+
+    print(f"{name}: {remove(name) / 1e6:.1f} MB removed")
+
+# %% ../nbs/34_cli.ipynb #5f686035
+@app.command()
+def doctor(
+    *,
+    timing: Annotated[bool, typer.Option(help="Measure milliseconds per frame, too.")] = True,
+    as_json: AsJson = False,
+):
+    "Say what this machine can do, what is missing, and what to do about it."
+    from mcnet.doctor import examine
+
+    report = examine(timing)
+    show(report, as_json)
+    raise typer.Exit(0 if report.healthy else 1)
+
+# %% ../nbs/34_cli.ipynb #0234de11
+Workers = Annotated[int, typer.Option(min=1, help="Clips at a time.")]
+
+
+@app.command("check-data")
+def check_data(
+    folder: Annotated[Path, typer.Argument(help="Folder of clips: videos, folders of pictures, or shards.")],
+    *,
+    workers: Workers = 1,
+    as_json: AsJson = False,
+):
+    "Say what is usable in a folder of clips, what is wrong, and how to mend it."
+    from mcnet.layouts import check_data as look
+
+    with progress_bar("looking") as progress:
+        report = look(folder, workers=workers, progress=progress)
+    show(report, as_json)
+    raise typer.Exit(0 if report.usable else 1)
+
+# %% ../nbs/34_cli.ipynb #09279e53
+@app.command()
+def prepare(
+    folder: Annotated[Path, typer.Argument(help="Folder of raw films.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the clips; what it holds already is not made again.")],
+    *,
+    size: Annotated[int, typer.Option(help="Side of the clips in pixels.")] = 256,
+    fps: Annotated[int | None, typer.Option(min=1, help="Frames per second; the film's own without it.")] = None,
+    people: Annotated[str, typer.Option(help="Whom to cut out of each shot: largest or all.")] = "largest",
+    test_share: Annotated[float, typer.Option(min=0, max=1, help="Share of people kept for the test.")] = 0.1,
+    workers: Annotated[int, typer.Option(min=1, help="Films at a time.")] = 1,
+    as_json: AsJson = False,
+):
+    "Turn raw films into training clips: scenes apart, one still square around each face."
+    from mcnet.core import UserError
+    from mcnet.crops import pick_finder
+    from mcnet.prepare import prepare_clips
+    from mcnet.weights import find_file
+
+    finder = pick_finder(find_file("face-landmarker"))
+    if finder is None:
+        raise UserError("nothing here finds faces; mcnet doctor says what to install")
+    settings = {"size": size, "fps": fps, "people": people, "test_share": test_share, "workers": workers}
+    with progress_bar("preparing") as progress:
+        report = prepare_clips(folder, out, finder=finder, progress=progress, **settings)
+    show(report, as_json)

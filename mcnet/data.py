@@ -6,76 +6,32 @@
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
+import io
 import itertools
 import json
+import tarfile
 import typing
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import kornia.enhance
 import numpy as np
 import torch
-import torch.nn.functional as F
+from PIL import Image
+from torch.utils.data import IterableDataset, get_worker_info
 
+from .augment import OURS, Augment
 from .core import Pair, UserError, atomic_path
-from .video import Notice, fit_square, read_frames, read_image, to_bytes
+from .frames import read_frames
+from .glance import PICTURE_SUFFIXES, motion_signature
+from .layouts import ClipFile, find_clips, shard_index
+from .pictures import Notice, fit_square, read_image, to_bytes
 
 # %% auto #0
-__all__ = ['VIDEO_SUFFIXES', 'PICTURE_SUFFIXES', 'EYES_AND_MOUTH', 'ClipFile', 'find_clips', 'load_clip', 'motion_signature',
-           'sample_pairs', 'jitter_colours', 'find_focus', 'ClipPairs', 'PairRow', 'read_pair_list', 'ListedPairs']
-
-# %% ../nbs/21_data.ipynb #1b2e2c47
-VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".m4v"}
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
-
-
-class ClipFile(typing.NamedTuple):
-    "One clip of one person."
-
-    path: Path  # a video file, or a folder of pictures
-    person: str  # who is in it; the same text = the same person
-    split: str  # train or test
-
-
-def find_clips(
-    folder: str | Path,  # with a MANIFEST.json, or with train/ and test/ inside, or with clips anywhere
-    split: str = "train",  # train, test or all
-) -> list[ClipFile]:  # sorted by path
-    "List the clips of a folder: by its MANIFEST.json where there is one, else by its sub-folders."
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; give the folder that holds your clips")
-    if split not in ("train", "test", "all"):
-        raise UserError(f"there is no split {split!r}; choose train, test or all")
-    listed = _from_manifest(folder) if (folder / "MANIFEST.json").is_file() else _from_folders(folder)
-    clips = sorted(clip for clip in listed if split in (clip.split, "all"))
-    if not clips:
-        raise UserError(f"{folder} holds no {split} clips; put videos, or folders of pictures, into it")
-    return clips
-
-# %% ../nbs/21_data.ipynb #3de33c39
-def _from_manifest(folder: Path) -> list[ClipFile]:
-    "Entries of MANIFEST.json: `files`, a list of file, kind (clip), split, identity."
-    try:
-        entries = json.loads((folder / "MANIFEST.json").read_text())["files"]
-        clips = [entry for entry in entries if entry["kind"] == "clip"]
-        return [ClipFile(folder / c["file"], c["identity"], c["split"]) for c in clips]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder}/MANIFEST.json cannot be understood ({error!r}); mend or remove it") from error
-
-
-def _from_folders(folder: Path) -> list[ClipFile]:
-    "Videos and folders of pictures; train unless a folder on the way is called test."
-    videos = {path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()}
-    pictures = {path.parent for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES}
-    clips = []
-    for path in videos | pictures:
-        inner = path.relative_to(folder)
-        split = "test" if "test" in inner.parts else "train"
-        clips.append(ClipFile(path, path.stem.split("#")[0], split))  # VoxCeleb: id10280#video#…
-    return clips
+__all__ = ['EYES_AND_MOUTH', 'load_clip', 'sample_pairs', 'find_focus', 'ClipPairs', 'PairRow', 'read_pair_list', 'ListedPairs',
+           'spread_frames', 'write_shards', 'ShardPairs', 'Sample']
 
 # %% ../nbs/21_data.ipynb #232822d4
 def _decode(
@@ -120,15 +76,6 @@ def load_clip(
     return torch.from_numpy(np.load(stored, mmap_mode="c"))
 
 # %% ../nbs/21_data.ipynb #d8e3dcfc
-def motion_signature(
-    frames: torch.Tensor,  # (T, 3, S, S) uint8
-    side: int = 16,  # of the thumbnails
-) -> torch.Tensor:  # (T, side * side) in [0, 1]
-    "Small grey thumbnails, flattened: their difference is a cheap measure of how much moved."
-    grey = frames.float().mean(dim=1, keepdim=True) / 255  # (T, 1, S, S)
-    return F.adaptive_avg_pool2d(grey, side).flatten(1)  # (T, side * side)
-
-
 def sample_pairs(
     signatures: list[torch.Tensor],  # one (T, D) per clip
     count: int,  # pairs per clip
@@ -144,21 +91,6 @@ def sample_pairs(
         pairs.append(torch.stack([torch.full_like(first, clip), first, second], dim=1))  # (count, 3)
         motions.append((signature[first] - signature[second]).abs().mean(dim=1))
     return torch.cat(pairs), torch.cat(motions)
-
-# %% ../nbs/21_data.ipynb #3a1f3d8f
-def jitter_colours(
-    images: torch.Tensor,  # (B, 3, H, W) in [0, 1]
-    strength: float,  # 0.1 = brightness, gamma and saturation within 10 %, hue within a fortieth of the wheel
-    *,
-    generator: torch.Generator,
-    copies: int = 1,  # the batch is this many groups of pictures that share their changes
-) -> torch.Tensor:  # (B, 3, H, W)
-    "Change colours by maps that act on each pixel alone, so that what matched between frames still matches."
-    factor = torch.empty(4, len(images) // copies).uniform_(-strength, strength, generator=generator)
-    gain, gamma, saturation, hue = factor.repeat(1, copies).to(images.device)  # (B,) each
-    images = kornia.enhance.adjust_gamma(images, (1 + gamma), (1 + gain))
-    images = kornia.enhance.adjust_saturation(images, 1 + saturation)
-    return kornia.enhance.adjust_hue(images, hue * 2 * torch.pi / 4).clamp(0, 1)
 
 # %% ../nbs/21_data.ipynb #fb54af80
 EYES_AND_MOUTH = {  # number of landmarks -> the 32 points of eyes and mouth in iBUG order
@@ -198,15 +130,14 @@ class ClipPairs:
         *,
         seed: int = 0,
         start: int = 0,  # number of the first batch: where an interrupted training goes on
-        flip: bool = True,  # mirror half of the pairs
-        jitter: float = 0.1,  # strength of the colour changes; 0 = none
+        augment: Augment = OURS,  # what is changed in both frames; `RELEASE`, or Augment(0, 0) for nothing
         split: str = "train",  # train, test or all; of a folder
         cache: str | Path | None = None,  # folder for decoded clips
         landmarks: Callable | None = None,  # (T, 3, H, W) in [0, 1] -> (T, 68 or 478, 2): finds `Pair.focus`
     ):
         listed = isinstance(clips, list | tuple)
         files = [Path(clip) for clip in clips] if listed else [clip.path for clip in find_clips(clips, split)]
-        self.batch_size, self.seed, self.start, self.flip, self.jitter = batch_size, seed, start, flip, jitter
+        self.batch_size, self.seed, self.start, self.augment = batch_size, seed, start, augment
         self.files, self.frames, self.skipped = _load_all(files, size, cache)
         self.focus = [find_focus(file, landmarks, cache=cache) for file in self.files] if landmarks else None
         self.pairs, self.moving = _pair_table(self.frames, seed)  # (N, 3) and (N / 3, 3): clip, source, driving
@@ -224,10 +155,7 @@ class ClipPairs:
         chosen = torch.cat([_draw(self.moving, many, generator), _draw(self.pairs, self.batch_size - many, generator)])
         rows = chosen.tolist()
         images = torch.stack([self.frames[row[0]][row[side]] for side in (1, 2) for row in rows]).float() / 255
-        mirrored = torch.rand(self.batch_size, generator=generator) < (0.5 if self.flip else 0)
-        images = torch.where(mirrored.repeat(2).view(-1, 1, 1, 1), images.flip(-1), images)  # (2B, 3, S, S)
-        if self.jitter:
-            images = jitter_colours(images, self.jitter, generator=generator, copies=2)
+        images, mirrored = self.augment(images, generator)
         return Pair(*images.chunk(2), focus=None if self.focus is None else _focus_of(self.focus, chosen, mirrored))
 
 # %% ../nbs/21_data.ipynb #17967415
@@ -264,10 +192,15 @@ def _load_all(files: list[Path], size: int, cache: str | Path | None):
     if not good:
         reason = next(iter(skipped.values()), "no file was given")
         raise UserError(f"none of {len(files)} clips can be used; the first one: {reason}")
+    _tell_skipped(skipped, len(files))
+    return good, frames, skipped
+
+
+def _tell_skipped(skipped: dict, total: int):
+    "One warning for all files that were left out."
     if skipped:
         first = next(iter(skipped.values()))
-        warnings.warn(Notice(f"{len(skipped)} of {len(files)} clips left out; the first one: {first}"), stacklevel=3)
-    return good, frames, skipped
+        warnings.warn(Notice(f"{len(skipped)} of {total} files left out; the first one: {first}"), stacklevel=4)
 
 # %% ../nbs/21_data.ipynb #6ddb9d9b
 class PairRow(typing.NamedTuple):
@@ -322,3 +255,160 @@ class ListedPairs:
             source = torch.stack([self.wanted[row.clip, row.i] for row in rows])  # (B, 3, S, S)
             driving = torch.stack([self.wanted[row.clip, row.j] for row in rows])  # (B, 3, S, S)
             yield Pair(source.float() / 255, driving.float() / 255)
+
+# %% ../nbs/21_data.ipynb #0dba4857
+def spread_frames(
+    signatures: torch.Tensor,  # (T, D) from `motion_signature`
+    count: int,
+) -> list[int]:  # numbers of frames, growing; all of them if there are fewer
+    "Frames that differ: half of them each as far as possible from those chosen before, the others evenly spaced."
+    total = len(signatures)
+    chosen = set(torch.linspace(0, total - 1, min(count - count // 2, total)).round().long().tolist())
+    near = torch.cdist(signatures, signatures[sorted(chosen)], p=1).amin(1)  # (T,) to the nearest chosen one
+    while len(chosen) < min(count, total):
+        far = int(near.argmax()) if near.max() > 0 else next(n for n in range(total) if n not in chosen)
+        chosen.add(far)
+        near = torch.minimum(near, torch.cdist(signatures, signatures[far : far + 1], p=1)[:, 0])
+    return sorted(chosen)
+
+# %% ../nbs/21_data.ipynb #c80ed863
+def write_shards(
+    clips: str | Path | list[ClipFile],  # a folder (see `find_clips`: its training clips), or its clips
+    out: str | Path,  # a folder for clips-000000.tar, clips-000001.tar …
+    size: int,  # side of the pictures in pixels
+    *,
+    frames: int = 16,  # of each clip, chosen to differ
+    per_shard: int = 256,  # clips
+    seed: int = 0,  # of the order, so that a shard holds many people
+    progress: Callable[[int, int], None] | None = None,  # called with clips done and in all
+) -> list[Path]:  # the shards
+    "Pack a few frames of every clip into tar files as webdataset names them: 000000.json, 000000.00.jpg …"
+    clips, out = list(clips) if isinstance(clips, list | tuple) else find_clips(clips), Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(seed)).tolist()
+    shards, skipped = [], {}
+    for first in range(0, len(order), per_shard):
+        shards.append(out / f"clips-{first // per_shard:06}.tar")
+        with atomic_path(shards[-1]) as temporary, tarfile.open(temporary, "w") as tar:
+            for place in range(first, min(first + per_shard, len(order))):
+                clip = clips[order[place]]
+                try:
+                    _add_sample(tar, f"{place:06}", clip, load_clip(clip.path, size), frames)
+                except UserError as error:
+                    skipped[clip.path] = str(error)
+                if progress:
+                    progress(place + 1, len(order))
+    _tell_skipped(skipped, len(clips))
+    return shards
+
+# %% ../nbs/21_data.ipynb #05cc61ed
+def _add_sample(tar: tarfile.TarFile, key: str, clip: ClipFile, film: torch.Tensor, frames: int):
+    "One clip: who it shows, and its frames as jpg."
+    chosen = spread_frames(motion_signature(film), frames)
+    about = {"person": clip.person, "clip": clip.path.name, "frames": chosen}
+    parts = {"json": json.dumps(about).encode()}
+    for n, picture in enumerate(film[chosen].permute(0, 2, 3, 1).numpy()):
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, "jpeg", quality=95, subsampling=0)
+        parts[f"{n:02}.jpg"] = file.getvalue()
+    for ext, content in parts.items():
+        entry = tarfile.TarInfo(f"{key}.{ext}")
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
+
+# %% ../nbs/21_data.ipynb #f471c6f9
+class ShardPairs(IterableDataset):
+    "Endless batches of pairs from shards; every sample once an epoch over all ranks, batch n known by its number."
+
+    def __init__(
+        self,
+        shards: str | Path | list,  # a folder with .tar files, or the files
+        size: int,  # side of the pictures in pixels
+        batch_size: int,  # of each rank
+        *,
+        seed: int = 0,
+        start: int = 0,  # number of the first batch: where an interrupted training goes on
+        augment: Augment = OURS,  # what is changed in both frames
+        rank: int = 0,  # number of this process
+        world: int = 1,  # how many processes train together
+    ):
+        files = [Path(s) for s in shards] if isinstance(shards, list | tuple) else sorted(Path(shards).glob("*.tar"))
+        self.size, self.batch_size, self.seed, self.start, self.augment = size, batch_size, seed, start, augment
+        self.rank, self.world = rank, world
+        self.samples, self.skipped = _find_samples(files)
+
+    def __iter__(self) -> Iterator[Pair]:
+        worker = get_worker_info()  # of a DataLoader: each makes every n-th batch, and the loader puts them in order
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        return map(self.batch, itertools.count(self.start + first, step))
+
+    def batch(
+        self,
+        number: int,  # 0, 1, 2 …
+    ) -> Pair:  # source and driving, (B, 3, size, size) each
+        "Batch `number` of this rank."
+        generator = torch.Generator().manual_seed(hash((self.seed, self.rank, number)) % 2**63)
+        pairs = [_read_pair(self.samples, place, generator, self.skipped) for place in self.chosen(number)]
+        images = torch.stack([fit_square(pair[side], self.size) for side in (0, 1) for pair in pairs]).float() / 255
+        return Pair(*self.augment(images, generator)[0].chunk(2))
+
+    def chosen(
+        self,
+        number: int,  # of a batch
+    ) -> list[int]:  # numbers of its samples
+        "Which samples a batch is made of: all ranks take turns in one endless row of shuffled epochs."
+        first, total = number * self.batch_size, len(self.samples)
+        places = [(first + n) * self.world + self.rank for n in range(self.batch_size)]
+        return [int(_order(self.seed, place // total, total)[place % total]) for place in places]
+
+# %% ../nbs/21_data.ipynb #f9a68a95
+class Sample(typing.NamedTuple):
+    "A few frames of a clip, somewhere in a shard."
+
+    shard: Path
+    key: str
+    pictures: list[tuple[int, int]]  # first byte and length of each
+
+
+def _find_samples(files: list[Path]) -> tuple[list[Sample], dict[Path, str]]:
+    "The samples with two pictures at least; which shards were left out and why."
+    samples, skipped = [], {}
+    for file in files:
+        try:
+            for key, parts in shard_index(file).items():
+                names = [ext for ext in sorted(parts) if f".{ext.split('.')[-1].lower()}" in PICTURE_SUFFIXES]
+                samples += [Sample(file, key, [parts[ext] for ext in names])] if len(names) > 1 else []
+        except UserError as error:
+            skipped[file] = str(error)
+    if not samples:
+        reason = next(iter(skipped.values()), "no .tar file with pictures was given")
+        raise UserError(f"there is no sample to learn from: {reason}; make shards with write_shards")
+    _tell_skipped(skipped, len(files))
+    return samples, skipped
+
+
+def _read_pair(samples: list[Sample], place: int, generator: torch.Generator, skipped: dict) -> list[torch.Tensor]:
+    "Two different frames of a sample; of the next sample when they are damaged, which is counted."
+    for step in range(len(samples)):
+        sample = samples[(place + step) % len(samples)]
+        two = torch.randperm(len(sample.pictures), generator=generator)[:2].tolist()
+        try:
+            return [_read_picture(sample.shard, sample.pictures[n]) for n in two]  # (3, H, W) each
+        except (UserError, OSError) as error:
+            skipped[sample.shard / sample.key] = str(error)
+    raise UserError(f"no picture in {samples[0].shard.parent} can be read; write the shards again")
+
+# %% ../nbs/21_data.ipynb #1a4afa9d
+def _read_picture(file: Path, part: tuple[int, int]) -> torch.Tensor:  # (3, H, W) uint8
+    "Decode a picture that lies somewhere in a file."
+    with open(file, "rb") as shard:
+        shard.seek(part[0])
+        content = shard.read(part[1])
+    with Image.open(io.BytesIO(content)) as picture:
+        return to_bytes(read_image(picture))
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, total: int) -> torch.Tensor:  # (total,)
+    "The order of the samples in an epoch."
+    return torch.randperm(total, generator=torch.Generator().manual_seed(hash((seed, epoch)) % 2**63))

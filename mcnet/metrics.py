@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import typing
 from collections.abc import Callable, Hashable, Iterable
-from pathlib import Path
 
 import torch
 from kornia.filters import gaussian_blur2d
@@ -19,7 +17,7 @@ from .core import Pair, UserError, check_shape
 
 # %% auto #0
 __all__ = ['Predictor', 'LAYOUTS', 'l1', 'psnr', 'sharpness', 'copy_source', 'predicting', 'blurred', 'Scores', 'bootstrap_mean',
-           'score_pairs', 'align', 'motion_correlation', 'mouth_opening', 'MediapipeLandmarks']
+           'score_pairs', 'align', 'motion_correlation', 'mouth_opening']
 
 # %% ../nbs/30_metrics.ipynb #81b10f0a
 def l1(
@@ -224,45 +222,3 @@ def mouth_opening(
     upper, lower, right, left = LAYOUTS[count]
     gap = (landmarks[..., lower, :] - landmarks[..., upper, :]).norm(dim=-1)
     return gap / (landmarks[..., left, :] - landmarks[..., right, :]).norm(dim=-1).clamp(min=1e-6)
-
-# %% ../nbs/30_metrics.ipynb #9d86a6ee
-class MediapipeLandmarks:
-    "478 landmarks per frame from MediaPipe's face landmarker; results that use it carry its name."
-
-    name = "mediapipe"
-    file = "face_landmarker_v2_with_blendshapes.task"
-
-    def __init__(
-        self,
-        path: str | Path | None = None,  # the .task file; weights/ under the folder MCNET_DATA when not given
-    ):
-        try:
-            import mediapipe
-        except ImportError as error:
-            raise UserError("landmarks of real faces need mediapipe; pip install mediapipe") from error
-        path = Path(path or Path(os.environ.get("MCNET_DATA", "../shared/data")) / "weights" / self.file)
-        if not path.is_file():
-            raise UserError(f"{path} does not exist; download {self.file} and give its path, or set MCNET_DATA")
-        vision = mediapipe.tasks.vision
-        base = mediapipe.tasks.BaseOptions(model_asset_buffer=path.read_bytes())
-        self.landmarker = vision.FaceLandmarker.create_from_options(vision.FaceLandmarkerOptions(base_options=base))
-        self.to_image = lambda array: mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=array)
-
-    def __call__(
-        self,
-        frames: torch.Tensor,  # (T, 3, H, W) in [0, 1]
-    ) -> torch.Tensor:  # (T, 478, 2), (x, y) in [-1, 1]; NaN where no face was found
-        check_shape(frames, "T 3 H W", "frames")
-        points = torch.full((len(frames), 478, 2), float("nan"))
-        for i, frame in enumerate((frames.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()):
-            found = self.landmarker.detect(self.to_image(frame.copy())).face_landmarks
-            if found:
-                points[i] = torch.tensor([(p.x, p.y) for p in found[0]])
-        size = torch.tensor([frames.shape[-1], frames.shape[-2]])
-        return (2 * points * size - size) / (size - 1)  # from 0 … 1 at the edges to ±1 at the corner pixels' centres
-
-    def __enter__(self) -> MediapipeLandmarks:
-        return self
-
-    def __exit__(self, *error):
-        self.landmarker.close()

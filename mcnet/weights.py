@@ -5,22 +5,30 @@
 # %% ../nbs/22_weights.ipynb #d42d15e3
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import http.client
 import json
 import os
+import shutil
 import sys
+import time
 import typing
+import urllib.error
 import urllib.request
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+
+from filelock import FileLock
 
 from .core import UserError, atomic_path, load_weights
 from .network import MCNet, load_model
 from .release import SUFFIXES, build, from_checkpoint
 
 # %% auto #0
-__all__ = ['REGISTRY', 'WeightSpec', 'known_weights', 'register', 'cache_folder', 'check_file', 'resolve', 'show_licence',
-           'load_network']
+__all__ = ['REGISTRY', 'WeightSpec', 'known_weights', 'register', 'measure', 'add', 'cache_folder', 'check_file', 'find_file',
+           'resolve', 'offline', 'fetch', 'state_of', 'remove', 'show_licence', 'load_network']
 
 # %% ../nbs/22_weights.ipynb #7213bfed
 REGISTRY = Path(str(files("mcnet"))) / "assets" / "weights.json"
@@ -30,13 +38,21 @@ class WeightSpec(typing.NamedTuple):
     "One entry of the registry."
 
     name: str
-    file: str  # beside the registry, or an https address
+    file: str  # name of the file; empty = mcnet cannot get it, the note says how a user does
     bytes: int  # length of the file
     sha256: str  # checksum of the file
     config: dict  # what the network is built from; a copy of what the file holds
     licence: str  # what the weights may be used for
     data: str  # what they were trained on
-    scores: dict[str, float]  # measured when they were registered
+    scores: dict[str, float]  # measured when they were registered; the first is the main one
+    kind: str = "network"  # or "part": a file that other parts of the library can use
+    url: str = ""  # where it is downloaded from; empty = it ships with the package
+    note: str = ""  # one clause: what to do when the file is not this one, or how to get it
+
+    @property
+    def ships(self) -> bool:
+        "Does the file come with the package?"
+        return bool(self.file) and not self.url
 
 
 def known_weights(
@@ -66,22 +82,35 @@ def register(
     if not licence or not data:
         missing = "data" if licence else "licence"
         raise UserError(f"{path} does not say its {missing}; give it to register, or save it as a note of that name")
-    content, home = path.read_bytes(), registry.parent / f"{name}.safetensors"
+    home = registry.parent / f"{name}.safetensors"
     if path.resolve() != home.resolve():
         home.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(home) as temporary:
-            temporary.write_bytes(content)
-    digest = hashlib.sha256(content).hexdigest()
-    entry = WeightSpec(name, home.name, len(content), digest, config, licence, data, scores or {})
-    _write({**known_weights(registry), name: entry}, registry)
-    return entry
+            shutil.copyfile(path, temporary)
+    return add(WeightSpec(name, home.name, *measure(path), config, licence, data, scores or {}), registry)
+
+# %% ../nbs/22_weights.ipynb #b1d5b95d
+def measure(
+    path: str | Path,
+) -> tuple[int, str]:  # length in bytes; SHA-256 as 64 hex digits
+    "What proves that a file is that file."
+    with open(path, "rb") as file:
+        return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write(entries: dict[str, WeightSpec], registry: Path):
-    "The registry as sorted, indented json: it lives in git, so its differences should be readable."
-    table = {name: {k: v for k, v in e._asdict().items() if k != "name"} for name, e in sorted(entries.items())}
+def add(
+    entry: WeightSpec,
+    registry: str | Path = REGISTRY,
+) -> WeightSpec:  # the same entry
+    "Write one entry into the registry, in place of an older one of that name."
+    registry, usual = Path(registry), WeightSpec._field_defaults
+    entries = sorted({**known_weights(registry), entry.name: entry}.items())
+    shorten = lambda e: {k: v for k, v in e._asdict().items() if k != "name" and v != usual.get(k)}
+    table = {name: shorten(e) for name, e in entries}  # sorted and indented: it lives in git, to be compared
+    registry.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(registry) as temporary:
         temporary.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    return entry
 
 # %% ../nbs/22_weights.ipynb #7855ecdf
 def cache_folder() -> Path:
@@ -96,46 +125,224 @@ def check_file(
     origin: str = "",  # how to call the file in a message; its path when not given
 ) -> Path:  # the same path
     "Compare a file with what was registered: first its length, then its checksum. Raises `UserError`."
-    length, origin = path.stat().st_size, origin or path
+    length, origin, advice = path.stat().st_size, origin or path, spec.note or "copy it again"
     if length != spec.bytes:
         state = "cut off" if length < spec.bytes else "not that file"
-        raise UserError(f"{origin} has {length} bytes, {spec.name} has {spec.bytes}: it is {state}; copy it again")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != spec.sha256:
-        raise UserError(f"{origin} is not the file registered as {spec.name} (its checksum differs); copy it again")
+        raise UserError(f"{origin} has {length} bytes, {spec.name} has {spec.bytes}: it is {state}; {advice}")
+    if measure(path)[1] != spec.sha256:
+        raise UserError(f"{origin} is not the file registered as {spec.name} (its checksum differs); {advice}")
     return path
 
+# %% ../nbs/22_weights.ipynb #cdd8d56d
+def find_file(
+    name: str,  # of the registry
+    download: bool = False,  # fetch it when it is not here
+    *,
+    registry: str | Path = REGISTRY,
+    progress: Callable[[int, int], None] | None = None,  # called with bytes done and in all
+) -> Path | None:  # a file that has passed its check; None = it is not here
+    "A registered file: beside the registry, in $MCNET_DATA/weights, in the cache or, if asked for, from its address."
+    spec, refused = _entry(name, registry), None
+    data = os.environ.get("MCNET_DATA")
+    folders = [Path(data) / "weights"] if data else []
+    for folder in [Path(registry).parent] if spec.ships else [*folders, cache_folder()]:
+        try:
+            if spec.file and (folder / spec.file).is_file():
+                return check_file(folder / spec.file, spec)
+        except UserError as error:
+            refused = refused or error
+    if download and spec.ships and not refused:
+        raise UserError(f"{spec.file}, registered as {name}, is missing; install mcnet again")
+    if download and not spec.ships:
+        return fetch(spec, progress=progress)
+    if refused:
+        raise refused
+    return None
 
-def _fetch(spec: WeightSpec) -> Path:
-    "Download into the cache, once; nothing that fails its checksum stays there."
-    path = cache_folder() / f"{spec.name}-{spec.sha256[:12]}.safetensors"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
-            urllib.request.urlretrieve(spec.file, temporary)
-            check_file(temporary, spec, spec.file)
-    return path
+
+def _entry(name: str, registry: str | Path) -> WeightSpec:
+    "Look a name up, or say which names there are."
+    known = known_weights(registry)
+    if name not in known:
+        raise UserError(f"there are no weights called {name}; the names are: {', '.join(known) or 'none'}")
+    return known[name]
 
 # %% ../nbs/22_weights.ipynb #e92547bc
 def resolve(
     weights: str | Path,  # a name of the registry, or the path of a file
     registry: str | Path = REGISTRY,
-) -> Path:  # a file that exists; one from the registry has been checked
+) -> Path:  # a file that exists; one from the registry has been checked, and downloaded if need be
     "The file that a name or path stands for. Raises `UserError`."
-    known = known_weights(registry)
-    spec, names = known.get(str(weights)), ", ".join(known) or "none"
-    if spec is None:
-        path = Path(weights)
+    path, known = Path(weights), known_weights(registry)
+    if str(weights) not in known:
         if path.is_file():
             return path
+        names = ", ".join(name for name, spec in known.items() if spec.kind == "network") or "none"
         if path.suffix or len(path.parts) > 1:
             raise UserError(f"{path} does not exist; give a .safetensors or .pth.tar file, or a name: {names}")
         raise UserError(f"there are no weights called {weights}; the names are: {names}")
-    if "://" in spec.file:
-        return check_file(_fetch(spec), spec)
-    path = Path(registry).parent / spec.file
-    if not path.is_file():
-        raise UserError(f"{path}, registered as {spec.name}, is missing; install mcnet again")
-    return check_file(path, spec)
+    return find_file(str(weights), download=True, registry=registry)
+
+# %% ../nbs/22_weights.ipynb #34bc32bf
+class _Broken(Exception):
+    "The connection ended, and it may be worth trying again; the text says how."
+
+
+def _append(
+    spec: WeightSpec,
+    part: Path,
+    timeout: float,
+    progress: Callable[[int, int], None] | None,
+):
+    "One connection: ask for what `part` lacks, and write down all that comes."
+    with _answer(spec, part.stat().st_size if part.exists() else 0, timeout) as answer:
+        resumed = getattr(answer, "status", None) == 206  # 200: the server sends everything again
+        with open(part, "ab" if resumed else "wb") as file:
+            while piece := _piece(answer):
+                file.write(piece)
+                if progress:
+                    progress(min(file.tell(), spec.bytes), spec.bytes)
+                if file.tell() > spec.bytes:  # too much: not that file, whatever else may come
+                    return
+
+
+def _answer(spec: WeightSpec, start: int, timeout: float):
+    "Open a connection; what the server refuses for good is a `UserError`, everything else `_Broken`."
+    headers = {"User-Agent": "mcnet", **({"Range": f"bytes={start}-"} if start else {})}
+    try:
+        return urllib.request.urlopen(urllib.request.Request(spec.url, headers=headers), timeout=timeout)
+    except urllib.error.HTTPError as error:
+        if error.code < 500 and error.code not in (408, 416, 429):
+            elsewhere = f"find {spec.file} elsewhere and save it as {cache_folder() / spec.file}"
+            raise UserError(f"{spec.url} answers {error.code} {error.reason}; {elsewhere}") from error
+        raise _Broken(f"{error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _Broken(str(getattr(error, "reason", error) or type(error).__name__)) from error
+
+
+def _piece(answer) -> bytes:
+    "What has arrived, at most a mebibyte; nothing at the end."
+    try:
+        return answer.read1(2**20)
+    except (OSError, http.client.HTTPException) as error:
+        raise _Broken(str(error) or type(error).__name__) from error
+
+# %% ../nbs/22_weights.ipynb #b7a2192c
+def _receive(
+    spec: WeightSpec,
+    part: Path,
+    *,
+    pause: float,  # seconds before the second attempt; doubled from one to the next
+    timeout: float,
+    progress: Callable[[int, int], None] | None,
+):
+    "Attempt after attempt until `part` has its length, or five in a row have brought nothing new."
+    most, failures, reason = -1, 0, ""
+    while (size := part.stat().st_size if part.exists() else 0) < spec.bytes:
+        failures = 0 if size > most else failures + 1
+        most = max(most, size)
+        if failures == 5:
+            kept = f"; {size:,} of {spec.bytes:,} bytes are kept" if size else ""
+            raise UserError(f"{spec.url} cannot be read ({reason}{kept}); try again later, or {_by_hand(spec)}")
+        if failures:
+            time.sleep(pause * 2 ** (failures - 1))
+        try:
+            _append(spec, part, timeout, progress)
+            reason = "the connection ends too early"
+        except _Broken as error:
+            reason = str(error)
+            if reason.startswith("416"):  # the server has less than we have
+                part.unlink()
+
+
+def _by_hand(spec: WeightSpec) -> str:
+    "What a user can do without us."
+    return f"download {spec.url} yourself and save it as {cache_folder() / spec.file}"
+
+# %% ../nbs/22_weights.ipynb #79547c37
+def offline() -> bool:
+    "Has the user forbidden connections (MCNET_OFFLINE=1)?"
+    return os.environ.get("MCNET_OFFLINE", "0") not in ("", "0")
+
+
+def fetch(
+    spec: WeightSpec,
+    *,
+    progress: Callable[[int, int], None] | None = None,  # called with bytes done and in all
+    pause: float = 1.0,  # seconds before trying again; doubled from one failure to the next
+    timeout: float = 20.0,  # seconds without a byte after which a connection counts as broken
+) -> Path:  # the file in the cache, checked
+    "Download into the cache: continued after a break, checked, put in place only when whole. Raises `UserError`."
+    path = cache_folder() / spec.file
+    if not spec.url:
+        raise UserError(f"{spec.name} cannot be downloaded: {spec.note or 'no address is registered'}")
+    if offline():
+        raise UserError(f"{spec.name} is not here, and MCNET_OFFLINE forbids connections; {_by_hand(spec)}")
+    part = path.with_name(f".{path.name}-{spec.sha256[:12]}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            if not (path.is_file() and measure(path) == (spec.bytes, spec.sha256)):  # else another was quicker
+                _make_sure_of_room(spec, part)
+                _receive(spec, part, pause=pause, timeout=timeout, progress=progress)
+                _put_in_place(spec, part, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        reason = error.strerror or error
+        raise UserError(f"cannot write {path}: {reason}; make room, or set MCNET_CACHE to another folder") from error
+    return path
+
+# %% ../nbs/22_weights.ipynb #2af84d1d
+def _make_sure_of_room(spec: WeightSpec, part: Path):
+    "A full disk is better known before than after."
+    missing = spec.bytes - (part.stat().st_size if part.exists() else 0)
+    free = shutil.disk_usage(part.parent).free
+    if free < missing:
+        room = f"{spec.name} needs {missing / 1e6:.0f} MB more in {part.parent}, where {free / 1e6:.0f} MB are free"
+        raise UserError(f"{room}; make room, or set MCNET_CACHE to another folder")
+
+
+def _put_in_place(spec: WeightSpec, part: Path, path: Path):
+    "Check what was received; a wrong file is removed, a right one gets its name."
+    try:
+        check_file(part, spec, spec.url)
+    except UserError:
+        part.unlink()
+        raise
+    part.replace(path)
+
+# %% ../nbs/22_weights.ipynb #fd74cecd
+def state_of(
+    spec: WeightSpec,
+    registry: str | Path = REGISTRY,
+) -> str:  # shipped, cached, found (in $MCNET_DATA), not here, by hand, or another file
+    "Where a registered file is."
+    if not spec.file:
+        return "by hand"
+    try:
+        path = find_file(spec.name, registry=registry)
+    except UserError:
+        return "another file"
+    if path is None:
+        return "not here"
+    return "shipped" if spec.ships else "cached" if path.parent == cache_folder() else "found"
+
+
+def remove(
+    name: str,  # of a downloaded file
+    registry: str | Path = REGISTRY,
+) -> int:  # bytes that are free now
+    "Delete a download, finished or not, from the cache. Raises `UserError`."
+    spec = _entry(name, registry)
+    if not spec.url:
+        reason = "it ships with mcnet" if spec.ships else "mcnet never stored it"
+        raise UserError(f"{name} cannot be removed from the cache: {reason}")
+    mine = [cache_folder() / spec.file, *cache_folder().glob(f".{spec.file}*")]
+    sizes = [path.stat().st_size for path in mine if path.is_file()]
+    for path in mine:
+        path.unlink(missing_ok=True)
+    return sum(sizes)
 
 # %% ../nbs/22_weights.ipynb #b841146b
 def show_licence(
@@ -161,6 +368,9 @@ def load_network(
     registry: str | Path = REGISTRY,
 ) -> MCNet:  # in eval mode
     "Resolve, check, build, fill in, and show the licence where it is not the code's own. Raises `UserError`."
+    spec = known_weights(registry).get(str(weights))
+    if spec and spec.kind != "network":
+        raise UserError(f"{weights} is no network but {spec.file}; mcnet weights list shows what is one")
     path = resolve(weights, registry)
     try:
         model = from_checkpoint(path) if path.suffix in SUFFIXES else load_model(path, build)
@@ -169,7 +379,6 @@ def load_network(
     except (ValueError, TypeError, AttributeError, KeyError, RuntimeError) as error:
         fault = f"{path} holds a config that describes no network ({error})"
         raise UserError(f"{fault}; give a file that mcnet wrote") from error
-    spec = known_weights(registry).get(str(weights))
     licence = spec.licence if spec else model.notes.get("licence", "Apache-2.0")
     show_licence(str(weights), licence, spec.data if spec else model.notes.get("data", ""))
     return model

@@ -1,6 +1,7 @@
 "Bad input to the command line: one sentence on stderr, exit code 2, nothing written."
 
 import json
+import sys
 import wave
 
 import av
@@ -74,7 +75,7 @@ def sound(path):
 def test_missing_files(animate, tmp_path):
     assert "nobody.png does not exist" in animate(source=tmp_path / "nobody.png")
     assert "nothing.mp4 does not exist" in animate(driving=tmp_path / "nothing.mp4")
-    assert "is a folder" in animate(source=tmp_path)
+    assert "holds no file that can be used" in animate(source=tmp_path)
     assert "is a folder" in animate(driving=tmp_path)
 
 
@@ -269,3 +270,68 @@ def test_as_a_program(good, tmp_path):
     assert "only one frame" in done.stderr and not list(tmp_path.iterdir())
     done = run(script("mcnet"), "animate", "--colour")
     assert done.returncode == 2 and "--colour" in done.stderr
+
+
+def test_weights(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("MCNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MCNET_OFFLINE", "1")
+    monkeypatch.delenv("MCNET_DATA", raising=False)
+    attempt = lambda *words: refused(capsys, tmp_path, "weights", *words)
+    for command in ("path", "download", "remove"):
+        assert "no weights called huge" in attempt(command, "huge")
+    assert "mcnet weights download face-landmarker" in attempt("path", "face-landmarker")
+    assert "MCNET_OFFLINE forbids connections" in attempt("download", "face-landmarker")
+    assert "README" in attempt("path", "mcnet-release") and "README" in attempt("download", "mcnet-release")
+    assert "ships with mcnet" in attempt("remove", "tiny")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "face_landmarker_v2_with_blendshapes.task").write_text("of another version")
+    assert "giving its path" in attempt("path", "face-landmarker")
+
+
+def test_a_part_is_no_network(animate):
+    assert "is no network" in animate(weights="vgg19")
+    assert "no licence is stated" in animate(weights="mcnet-release")
+
+
+def test_check_data(capsys, tmp_path):
+    assert "not a folder" in refused(capsys, tmp_path, "check-data", tmp_path / "nowhere")
+    assert "no clips" in refused(capsys, tmp_path, "check-data", tmp_path)
+    (tmp_path / "words.mp4").write_text("to be or not to be")
+    with pytest.raises(SystemExit) as left:
+        cli.main(["check-data", str(tmp_path), "--json"])
+    said = capsys.readouterr()
+    assert left.value.code == 1 and said.err == ""  # one finding, and it is the whole folder
+    assert json.loads(said.out)["usable"] == 0
+
+
+def test_prepare(capsys, good, tmp_path, monkeypatch):
+    nobody = lambda model: lambda frame: []
+    monkeypatch.setattr("mcnet.crops.pick_finder", lambda model: None)
+    assert "mcnet doctor" in refused(capsys, tmp_path, "prepare", good, tmp_path / "out")
+    monkeypatch.setattr("mcnet.crops.pick_finder", nobody)
+    assert "not a folder" in refused(capsys, tmp_path, "prepare", tmp_path / "nowhere", tmp_path / "out")
+    assert "choose largest" in refused(capsys, tmp_path, "prepare", good, tmp_path / "out", "--people", "some")
+    assert "even number" in refused(capsys, tmp_path, "prepare", good, tmp_path / "out", "--size", 33)
+
+
+def test_doctor(capsys, monkeypatch):
+    "Exit code 1 if something essential is broken, and then it says what, before anything else."
+    with pytest.raises(SystemExit) as left:
+        cli.main(["doctor", "--no-timing", "--json"])
+    assert left.value.code == 0 and json.loads(capsys.readouterr().out)["healthy"]
+    monkeypatch.setattr("av.codec.Codec", lambda name, mode: (_ for _ in ()).throw(ValueError(name)))
+    with pytest.raises(SystemExit) as left:
+        cli.main(["doctor", "--no-timing"])
+    said = capsys.readouterr()
+    assert left.value.code == 1 and said.err == ""
+    assert said.out.startswith("BROKEN: h264 (mp4) cannot be read")
+
+
+def test_doctor_without_torch():
+    "The doctor needs no healthy patient."
+    code = "import sys; sys.modules['torch'] = None; from mcnet.cli import main; main(['doctor', '--json'])"
+    done = run(sys.executable, "-c", code)
+    told = json.loads(done.stdout)
+    assert done.returncode == 1 and not told["healthy"] and done.stderr == ""
+    assert told["troubles"][0]["text"].startswith("torch cannot be imported")
+    assert told["facts"]["optional parts"]

@@ -11,10 +11,12 @@ import torch
 from inputs import film, picture, tiny_weights, turned
 from PIL import Image
 
-from mcnet.animate import Animator, open_driving, stream
+from mcnet.animate import Animator, Settings, stream
 from mcnet.data import ClipPairs, find_clips, read_pair_list
 from mcnet.network import MCNet, MCNetConfig
-from mcnet.video import centre_crop, fit_square, read_frames, read_image, read_video, video_info
+from mcnet.pictures import centre_crop, fit_square, read_image
+from mcnet.scene import open_driving
+from mcnet.video import read_frames, read_video, video_info
 
 ONE = 65536  # the number 1 in the track header of an mp4
 
@@ -118,7 +120,7 @@ def test_pictures_in_memory(animator, driving, tmp_path):
 def test_frames_and_rate_are_kept(animator, tmp_path, fps, frames):
     clip = film(tmp_path / "driving.mp4", frames=frames, fps=fps)
     assert video_info(clip).fps == fps
-    made = animator.animate(picture(), clip, tmp_path / "out.mp4", side_by_side=True)
+    made = animator.animate(picture(), clip, tmp_path / "out.mp4", Settings(side_by_side=True))
     assert (made.frames, made.fps) == (frames, fps)
     pictures, rate = read_video(tmp_path / "out.mp4")
     assert pictures.shape == (frames, 3, 64, 192) and rate == fps

@@ -1,0 +1,790 @@
+"Films and pictures of every make: each gives the right frames at the right time, or one sentence that says why not."
+
+import json
+import re
+import struct
+import subprocess
+import sys
+import warnings
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from inputs import (
+    MATRICES,
+    as_bytes,
+    find_flash_and_beep,
+    flash_and_beep,
+    ground,
+    number_of,
+    numbered,
+    profile,
+    record,
+    to_xyz,
+    turned,
+    yuv_frame,
+)
+from PIL import Image, features
+
+from mcnet.core import UserError
+from mcnet.frames import frame_times, read_frames, video_info
+from mcnet.pictures import Notice, read_image, write_image
+from mcnet.recording import video_writer
+from mcnet.video import film_sheet, open_film, read_video, write_video
+
+FIRST, COUNT = 3, 12
+FRAMES = [numbered(FIRST + n) for n in range(COUNT)]
+PICTURES = [Image.fromarray(frame) for frame in FRAMES]
+TRUTH = torch.from_numpy(np.stack(FRAMES)).permute(0, 3, 1, 2)
+UNEVEN = [0, 40, 80, 200, 240, 300, 340, 400, 410, 450, 500, 600]  # ms
+
+
+def check(film, numbers=range(COUNT), fps=25, colour=4.0):
+    "Read a film: these frames, this rate, these colours (mean error of 255); frames and film are given back."
+    film = open_film(film)
+    frames = list(film.read())
+    assert [number_of(frame) - FIRST for frame in frames] == list(numbers)
+    assert film.fps == fps
+    assert film.count == len(frames) or film.count == 0
+    truth = torch.from_numpy(numbered(FIRST, *reversed(frames[0].shape[1:]))).permute(2, 0, 1)
+    assert (ground(frames[0]) - ground(truth)).abs().mean() * 255 < colour
+    if not film.once:
+        assert torch.equal(next(film.read()), frames[0])  # from the start again
+    return frames, film
+
+
+# ---- containers and codecs
+
+FILES = {
+    "plain.mp4": {},
+    "plain.mov": {},
+    "count-not-in-header.mkv": {},
+    "count-not-in-header.webm": {"codec": "libvpx-vp9"},
+    "vp8.webm": {"codec": "libvpx", "options": {"b": "2M"}},
+    "old.avi": {"codec": "mpeg4"},
+    "old-b-frames.avi": {"codec": "mpeg4", "options": {"bf": "2"}},
+    "bare.h264": {},
+    "broadcast.ts": {},
+    "windows.wmv": {"codec": "wmv2"},
+    "flash.flv": {},
+    "disc.mpg": {"codec": "mpeg2video"},
+    "fragments.mp4": {"flags": {"movflags": "frag_keyframe+empty_moov"}},
+    "hevc.mp4": {"codec": "libx265", "options": {"x265-params": "log-level=none"}},
+    "ten-bits.mp4": {"fmt": "yuv420p10le"},
+    "twelve-bits.mp4": {"codec": "libx265", "fmt": "yuv444p12le", "options": {"x265-params": "log-level=none"}},
+    "sixteen-bits.mkv": {"codec": "ffv1", "fmt": "gbrp16le"},
+    "interlaced.mp4": {"options": {"flags": "+ildct+ilme", "x264-params": "tff=1"}},
+    "prores.mov": {"codec": "prores_ks", "fmt": "yuv422p10le"},
+    "motion-jpeg.avi": {"codec": "mjpeg", "fmt": "yuvj420p"},
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_make_of_file(tmp_path, name):
+    check(record(tmp_path / name, FRAMES, **FILES[name]))
+
+
+@pytest.mark.parametrize("name", ["odd.mkv", "odd.mp4"])
+def test_odd_sides(tmp_path, name):
+    codec, fmt = ("ffv1", "bgr0") if name == "odd.mkv" else ("libx264", "yuv444p")
+    frames, _ = check(record(tmp_path / name, [numbered(FIRST + n, 65, 47) for n in range(3)], codec, fmt), range(3))
+    assert frames[0].shape == (3, 47, 65)
+
+
+def test_grey_film(tmp_path):
+    frames, _ = check(record(tmp_path / "grey.mkv", FRAMES, "ffv1", "gray"), colour=255)
+    assert (frames[0][0] == frames[0][1]).all() and (frames[0][0] == frames[0][2]).all()
+    truth = torch.tensor([0.299, 0.587, 0.114]) @ ground(TRUTH[0]).flatten(1)
+    assert (ground(frames[0])[0].flatten() - truth).abs().mean() * 255 < 2
+
+
+@pytest.mark.parametrize("matrix", MATRICES)
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("size", [(64, 48), (1280, 720)])
+def test_colours_by_the_header(tmp_path, matrix, full, size):
+    "BT.601, BT.709, BT.2020, limited or full range: made by the standards' formulas, every pixel within 3 of 255."
+    pixels = numbered(FIRST, *size)
+    header = {"colorspace": MATRICES[matrix][2], "color_range": 2 if full else 1}
+    options = {"crf": "0", "preset": "ultrafast"}
+    record(tmp_path / "c.mp4", [yuv_frame(pixels, matrix, full)], fmt="yuv444p", options=options, **header)
+    error = (ground(next(read_frames(tmp_path / "c.mp4"))) - ground(torch.from_numpy(pixels).permute(2, 0, 1))).abs()
+    assert error.max() * 255 <= 3
+
+
+@pytest.mark.parametrize("size, matrix", [((64, 48), 601), ((1280, 720), 709)])
+def test_colours_without_a_header(tmp_path, size, matrix):
+    "A film that names no matrix: BT.601 where it is small, BT.709 where it is HD, as players do."
+    pixels = numbered(FIRST, *size)
+    options = {"crf": "0", "preset": "ultrafast"}
+    record(tmp_path / "c.mp4", [yuv_frame(pixels, matrix, tagged=False)], fmt="yuv444p", options=options)
+    error = (ground(next(read_frames(tmp_path / "c.mp4"))) - ground(torch.from_numpy(pixels).permute(2, 0, 1))).abs()
+    assert error.max() * 255 <= 3
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm"])
+@pytest.mark.parametrize("size", [(64, 48), (1280, 720)])
+def test_what_is_written_names_its_colours(tmp_path, suffix, size):
+    truth = torch.from_numpy(numbered(FIRST, *size)).permute(2, 0, 1)
+    write_video(tmp_path / f"w.{suffix}", [truth] * 2, 25)
+    with av.open(str(tmp_path / f"w.{suffix}")) as container:
+        frame = next(container.decode(video=0))
+        assert (frame.colorspace, frame.color_range) == (1 if size[1] == 720 else 5, 1)
+        assert frame.format.name == "yuv420p"
+    back = next(read_frames(tmp_path / f"w.{suffix}"))
+    assert (ground(back) - ground(truth)).abs().mean() * 255 < 3
+    assert ((ground(back) - ground(truth)).mean(dim=(1, 2)) * 255).abs().max() < 2.5  # no cast
+
+
+def test_hdr_says_so(tmp_path):
+    record(tmp_path / "hdr.mp4", FRAMES, fmt="yuv420p10le", color_trc=18, color_primaries=9, colorspace=9)
+    with pytest.warns(Notice, match="HDR"):
+        assert len(list(read_frames(tmp_path / "hdr.mp4"))) == COUNT
+
+
+# ---- flags of the camera
+
+ONE = 65536
+FLAGS = {  # right becomes (a, b), down becomes (c, d): what happens to a (3, H, W) picture
+    (1, 0, 0, 1): lambda p: p,
+    (0, 1, -1, 0): lambda p: p.rot90(-1, (1, 2)),
+    (0, -1, 1, 0): lambda p: p.rot90(1, (1, 2)),
+    (-1, 0, 0, -1): lambda p: p.rot90(2, (1, 2)),
+    (-1, 0, 0, 1): lambda p: p.flip(2),
+    (1, 0, 0, -1): lambda p: p.flip(1),
+    (0, 1, 1, 0): lambda p: p.transpose(1, 2),
+    (0, -1, -1, 0): lambda p: p.transpose(1, 2).flip(1, 2),
+}
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_turned_and_mirrored(tmp_path, flag):
+    plain = record(tmp_path / "plain.mp4", FRAMES)
+    a, b, c, d = (ONE * number for number in flag)
+    other = turned(plain, tmp_path / "flag.mp4", (a, b, 0, c, d, 0, 0, 0, 1 << 30))
+    for before, after in zip(read_frames(plain), read_frames(other), strict=True):
+        assert torch.equal(after, FLAGS[flag](before))
+
+
+@pytest.mark.parametrize("ratio, width", [(Fraction(4, 3), 85), (Fraction(8, 9), 57)])
+def test_pixels_that_are_not_square(tmp_path, ratio, width):
+    frames, _ = check(record(tmp_path / "dv.mp4", FRAMES, sample_aspect_ratio=ratio))
+    assert frames[0].shape == (3, 48, width)
+
+
+def combed(number):
+    "Two half pictures of a white bar that moved by four pixels in between."
+    frame = np.zeros((64, 64, 3), np.uint8)
+    frame[::2, 8 * number : 8 * number + 8] = 255
+    frame[1::2, 8 * number + 4 : 8 * number + 12] = 255
+    return frame
+
+
+def test_interlaced_without_combs(tmp_path):
+    frames = [combed(n) for n in range(6)]
+    header = {"options": {"flags": "+ildct+ilme", "x264-params": "tff=1", "crf": "1"}}
+    clean = list(read_frames(record(tmp_path / "i.mp4", frames, **header)))
+    teeth = lambda image: (image[:, 1:] - image[:, :-1]).abs().mean()  # noqa: E731
+    assert len(clean) == 6
+    for before, after in zip(frames[1:-1], clean[1:-1]):
+        before = torch.from_numpy(before).permute(2, 0, 1)
+        assert teeth(after.float()) < 0.2 * teeth(before.float())
+        assert abs(after.float().mean() - before.float().mean()) < 12
+
+
+# ---- transparency
+
+SEE_THROUGH = {
+    "rle.mov": ("qtrle", "argb"),
+    "prores.mov": ("prores_ks", "yuva444p10le"),
+    "png.mov": ("png", "rgba"),
+    "ffv1.mkv": ("ffv1", "bgra"),
+    "vp9.webm": ("libvpx-vp9", "yuva420p"),
+    "vp8.webm": ("libvpx", "yuva420p"),
+}
+
+
+def with_hole(frame):
+    "The lower left part is green that nobody sees."
+    frame = np.concatenate([frame, np.full_like(frame[..., :1], 255)], axis=-1)
+    frame[24:, :32] = [0, 255, 0, 0]
+    return frame
+
+
+@pytest.mark.parametrize("name", [*SEE_THROUGH, "hole.gif", "hole.webp", "hole.apng"])
+def test_transparent_films_are_put_on_white(tmp_path, name):
+    holes, path = [with_hole(frame) for frame in FRAMES], tmp_path / name
+    if name in SEE_THROUGH:
+        options = {"auto-alt-ref": "0", "b": "4M"} if name.endswith("webm") else {}
+        record(path, holes, *SEE_THROUGH[name], options=options)
+    else:
+        first, *rest = [Image.fromarray(hole) for hole in holes]
+        first.save(path, format={"apng": "PNG"}.get(path.suffix[1:]), save_all=True, append_images=rest, duration=40)
+    frames, _ = check(path, colour=255)
+    for frame in frames:
+        frame = frame.float() / (255 if frame.dtype == torch.uint8 else 1)
+        assert frame[:, 28:44, 4:28].min() > 0.97
+        assert (frame[:, 28:44, 36:60] - TRUTH[0, :, 28:44, 36:60] / 255).abs().mean() < 0.03
+
+
+# ---- time
+
+
+@pytest.mark.parametrize("suffix, codec", [("mp4", "libx264"), ("mkv", "libx264"), ("webm", "libvpx-vp9")])
+def test_variable_rate(tmp_path, suffix, codec):
+    "Read, write, read: the same frames at the same times."
+    source = record(tmp_path / f"v.{suffix}", FRAMES, codec, ticks=UNEVEN, base=Fraction(1, 1000))
+    times = tuple(Fraction(tick, 1000) for tick in UNEVEN)
+    _, film = check(source, fps=Fraction(11, Fraction("0.6")))
+    assert film.times == times == frame_times(source)
+    for out in ("mp4", "mov", "mkv", "webm", "gif"):
+        with video_writer(tmp_path / f"out.{out}", film.fps, times=film.times) as write:
+            for frame in film.read():
+                write(frame)
+        numbers = [n for n in range(12) if out != "gif" or n != 8]  # a gif shows nothing for 1/100 s
+        _, copy = check(tmp_path / f"out.{out}", numbers, Fraction(len(numbers) - 1, Fraction("0.6")), 6)
+        kept = [times[n] for n in numbers]
+        assert all(abs(a - b) <= Fraction(1, 1000) for a, b in zip(copy.times, kept, strict=True))
+
+
+@pytest.mark.parametrize("fps", [Fraction(24000, 1001), Fraction(30000, 1001), 25, Fraction(25, 2), 60, 1])
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "webm"])
+def test_exact_rates(tmp_path, fps, suffix):
+    write_video(tmp_path / f"r.{suffix}", TRUTH, fps)
+    _, film = check(tmp_path / f"r.{suffix}", fps=fps)
+    assert film.times == () and film.count == COUNT
+    assert frame_times(tmp_path / f"r.{suffix}") == tuple(n / Fraction(fps) for n in range(COUNT))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_first_time_stamp_is_not_zero(tmp_path, recwarn, suffix):
+    late = [1000 + 40 * n for n in range(COUNT)]
+    _, film = check(record(tmp_path / f"late.{suffix}", FRAMES, ticks=late, base=Fraction(1, 1000)))
+    assert film.times == () and not recwarn.list
+
+
+def test_dropped_frames_leave_a_gap(tmp_path):
+    "A camera that lost frames: the others keep their times."
+    ticks = [0, 1, 2, 3, 7, 8, 9, 12, 13, 14, 15, 16]
+    _, film = check(record(tmp_path / "gap.mp4", FRAMES, ticks=ticks), fps=Fraction(11 * 25, 16))
+    assert film.times == tuple(Fraction(tick, 25) for tick in ticks)
+
+
+def test_edit_list(tmp_path):
+    "A film cut in the phone: the file holds all frames, and a list that says to begin with the sixth."
+    content = bytearray(record(tmp_path / "whole.mp4", FRAMES).read_bytes())
+    start = content.index(b"elst") + 4
+    version, rows, length, begin, rate = struct.unpack(">IIIiI", content[start : start + 20])
+    content[start : start + 20] = struct.pack(">IIIiI", version, rows, length - 200, begin + 5 * 512, rate)
+    (tmp_path / "edited.mp4").write_bytes(content)
+    _, film = check(tmp_path / "edited.mp4", range(5, 12), colour=6)
+    assert film.count == 7 and video_info(tmp_path / "edited.mp4").frames == 12
+
+
+def test_another_speed(tmp_path):
+    "Asked for another rate, a film is played at it, and gives up its times and its sound."
+    path = record(tmp_path / "v.mp4", FRAMES, ticks=UNEVEN, base=Fraction(1, 1000))
+    assert open_film(path).path == path
+    faster = open_film(path, fps=50)
+    assert (faster.fps, faster.times, faster.path) == (50, (), None)
+    same = record(tmp_path / "c.mp4", FRAMES)
+    assert open_film(same, fps=25).path == same
+    for wrong in (-1, 0):
+        with pytest.raises(UserError, match="more than 0"):
+            open_film(same, fps=wrong)
+    assert open_film(same, fps=29.97).fps == Fraction(2997, 100)
+
+
+# ---- other things in the file
+
+
+def beside(path, codec="libx264", attached=True, album=False, form=None):
+    "A film (or, for an album, a second of sound) in a file whose first video stream is one grey picture."
+    with av.open(str(path), "w", format=form) as container:
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
+        if attached:
+            cover.disposition = av.stream.Disposition.attached_pic
+        main = container.add_stream(codec, rate=48000 if album else 25, **({"layout": "mono"} if album else {}))
+        picture = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 128, np.uint8), format="rgb24")
+        picture.pts = 0
+        packets = cover.encode(picture) + cover.encode()
+        if album:
+            frames = [av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono") for _ in range(48)]
+        else:
+            main.width, main.height, main.pix_fmt = 64, 48, "yuv420p"
+            frames = [av.VideoFrame.from_ndarray(frame, format="rgb24") for frame in FRAMES]
+        for n, frame in enumerate(frames):
+            frame.pts = 1024 * n if album else n
+            if album:
+                frame.sample_rate = 48000
+            packets += main.encode(frame)
+        for packet in packets + main.encode():
+            container.mux(packet)
+    return path
+
+
+def test_film_with_a_cover(tmp_path):
+    check(beside(tmp_path / "cover.mp4"))
+
+
+def test_two_video_streams(tmp_path):
+    check(beside(tmp_path / "two.mkv", attached=False))
+
+
+@pytest.mark.parametrize("name, codec, form", [("song.mp3", "libmp3lame", "mp3"), ("song.m4a", "aac", "mp4")])
+def test_song_with_a_cover_is_no_film(tmp_path, name, codec, form):
+    with pytest.raises(UserError, match="no moving pictures"):
+        open_film(beside(tmp_path / name, codec, album=True, form=form))
+
+
+def test_size_changes_on_the_way(tmp_path):
+    "A call over a bad line: all frames come in the size of the first."
+    one = record(tmp_path / "1.ts", FRAMES[:6])
+    two = record(tmp_path / "2.ts", [numbered(FIRST + 6 + n, 128, 96) for n in range(6)], ticks=range(6, 12))
+    (tmp_path / "both.ts").write_bytes(one.read_bytes() + two.read_bytes())
+    assert [number_of(frame) - FIRST for frame in read_frames(tmp_path / "both.ts")] == list(range(12))
+    assert {frame.shape for frame in read_frames(tmp_path / "both.ts")} == {(3, 48, 64)}
+
+
+# ---- damage
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    "Forty frames of 320 × 240, ten key frames."
+    frames = [numbered(FIRST + n, 320, 240) for n in range(40)]
+    folder = tmp_path_factory.mktemp("large")
+    record(folder / "l.mp4", frames, options={"g": "4"}, flags={"movflags": "faststart"})
+    record(folder / "l.mkv", frames, options={"g": "4"})
+    return folder
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.95])
+def test_cut_off(large, tmp_path, part):
+    "A download that broke off is refused when it is opened, before any work; the sentence counts what is there."
+    content = (large / "l.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(content[: int(len(content) * part)])
+    with pytest.raises(UserError, match=r"cut.mp4 is cut off: \d+ of its 40 frames"):
+        open_film(tmp_path / "cut.mp4")
+
+
+def test_cut_off_without_a_count(large, tmp_path):
+    "Where the header counts no frames, what is there is used, and a notice says how much that is."
+    content = (large / "l.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(content[: int(len(content) * 0.5)])
+    with pytest.warns(Notice, match="promises 1.6 s, but ends after 0"):
+        film = open_film(tmp_path / "cut.mkv")
+    frames = list(film.read())
+    assert 10 < len(frames) < 30 and [number_of(f) - FIRST for f in frames[:8]] == list(range(8))
+
+
+def test_damage_in_the_middle_loses_nothing_else(large, tmp_path):
+    "Frames that cannot be decoded are replaced; those before and well after are right, and so is their number."
+    content = bytearray((large / "l.mp4").read_bytes())
+    middle = len(content) // 4
+    content[middle : middle + 300] = bytes(300)
+    (tmp_path / "hurt.mp4").write_bytes(content)
+    with pytest.warns(Notice, match="damaged frames were replaced"):
+        frames = list(open_film(tmp_path / "hurt.mp4").read())
+    numbers = [number_of(frame) - FIRST for frame in frames]
+    assert abs(len(numbers) - 40) <= 1 and numbers[-20:] == list(range(20, 40))
+
+
+def test_nothing_but_damage(tmp_path):
+    content = bytearray(record(tmp_path / "whole.mp4", FRAMES).read_bytes())
+    start = content.index(b"mdat") + 4
+    end = content.index(b"moov") - 4
+    content[start:end] = bytes(end - start)
+    (tmp_path / "zeros.mp4").write_bytes(content)
+    with pytest.raises(UserError, match="zeros.mp4"):
+        list(open_film(tmp_path / "zeros.mp4").read())
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_cut_off_animation(tmp_path, suffix):
+    PICTURES[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=PICTURES[1:], duration=40)
+    content = (tmp_path / f"a.{suffix}").read_bytes()
+    (tmp_path / f"cut.{suffix}").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match="cut"):
+        list(open_film(tmp_path / f"cut.{suffix}").read())
+
+
+# ---- animated pictures, folders, lists
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png", "apng"])
+@pytest.mark.parametrize("delays", [40, [40, 200, 40, 40, 100, 40] * 2])
+def test_animated_pictures(tmp_path, suffix, delays):
+    form = "PNG" if suffix == "apng" else None
+    options = {"lossless": True} if suffix == "webp" else {}
+    options |= {"append_images": PICTURES[1:], "duration": delays}
+    PICTURES[0].save(tmp_path / f"a.{suffix}", form, save_all=True, **options)
+    if delays == 40:
+        _, film = check(tmp_path / f"a.{suffix}")
+        assert film.times == ()
+    else:
+        starts = np.cumsum([0, *delays[:-1]]).tolist()
+        _, film = check(tmp_path / f"a.{suffix}", fps=Fraction(11_000, starts[-1]))
+        assert film.times == tuple(Fraction(start, 1000) for start in starts)
+    assert film.path is None  # no sound
+
+
+def test_delays_no_browser_believes(tmp_path):
+    "A gif with delays of 0 plays at ten frames a second."
+    PICTURES[0].save(tmp_path / "a.gif", save_all=True, append_images=PICTURES[1:], duration=0)
+    check(tmp_path / "a.gif", fps=10)
+
+
+def test_png_with_another_default_picture(tmp_path):
+    PICTURES[5].save(tmp_path / "a.png", save_all=True, append_images=PICTURES, duration=40, default_image=True)
+    check(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tif"])
+def test_still(tmp_path, suffix):
+    PICTURES[0].save(tmp_path / f"still.{suffix}")
+    assert open_film(tmp_path / f"still.{suffix}").count == 1
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_folder_in_natural_order(tmp_path, suffix):
+    for n, picture in enumerate(PICTURES):
+        picture.save(tmp_path / f"frame{n}.{suffix}", quality=95)
+    (tmp_path / "notes.txt").write_text("frame2 comes before frame10")
+    (tmp_path / f"._frame1.{suffix}").write_text("left here by a file manager")
+    _, film = check(tmp_path)
+    assert film.count == COUNT
+    assert check(str(tmp_path))[1].name == str(tmp_path)
+    assert open_film(tmp_path, fps=Fraction(25, 2)).fps == Fraction(25, 2)
+
+
+def test_folder_of_mixed_sizes(tmp_path):
+    "Refused when it is opened; the sentence names the picture."
+    for n in range(3):
+        Image.fromarray(numbered(n, 64 + 8 * (n == 2), 48)).save(tmp_path / f"{n}.png")
+    with pytest.raises(UserError, match=r"2\.png.*72×48.*64×48"):
+        open_film(tmp_path)
+
+
+def test_folder_without_pictures(tmp_path):
+    with pytest.raises(UserError, match="is a folder without pictures"):
+        open_film(tmp_path)
+
+
+def in_memory(tmp_path):
+    "One film in eleven dresses."
+    for n, picture in enumerate(PICTURES):
+        picture.save(tmp_path / f"{n}.png")
+    return {
+        "paths": [tmp_path / f"{n}.png" for n in range(COUNT)],
+        "pillow": PICTURES,
+        "arrays": FRAMES,
+        "tuple": tuple(FRAMES),
+        "tensors": list(TRUTH),
+        "mixed": [FRAMES[0], PICTURES[1], *(TRUTH[2:] / 255)],
+        "bytes tensor": TRUTH,
+        "float tensor": TRUTH / 255,
+        "bytes array": np.stack(FRAMES),
+        "float array": np.stack(FRAMES) / 255,
+        "function": lambda: iter(FRAMES),
+        "generator function": lambda: (frame for frame in PICTURES),
+    }
+
+
+def test_films_in_memory(tmp_path):
+    for name, film in in_memory(tmp_path).items():
+        frames, found = check(film, colour=0.01)
+        assert torch.equal((torch.stack(frames).float() * 255).round().byte(), TRUTH), name
+        assert not found.once and found.path is None
+
+
+def test_iterator_is_read_once():
+    frames, film = check(iter(FRAMES), colour=0.01)
+    assert film.once and film.count == 0
+    with pytest.raises(UserError, match="was read before"):
+        list(film.read())
+
+
+def test_what_is_no_film(tmp_path):
+    cases = {
+        "(T, H, W, 3)": np.stack(FRAMES)[0],
+        "T, 3, H, W": TRUTH[0],
+        "divide by 255": TRUTH.float(),
+        "one size": [FRAMES[0], FRAMES[1][:40]],
+        "does not exist": tmp_path / "nothing.mp4",
+        "not a video": tmp_path / "words.mp4",
+        "film cannot be": 3,
+    }
+    (tmp_path / "words.mp4").write_text("to be or not to be")
+    for words, film in cases.items():
+        with pytest.raises(UserError, match=re.escape(words)):
+            list(open_film(film).read())
+
+
+# ---- writing
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "webm", "gif", ""])
+def test_written_and_read(tmp_path, suffix):
+    "The same frames; even sides; nothing left behind; 'synthetic' inside."
+    path = tmp_path / f"out.{suffix}".rstrip(".")
+    with video_writer(path, 25) as write:
+        for frame in TRUTH:
+            write(frame)
+    _, film = check(path)
+    assert film.count == COUNT and [p.name for p in tmp_path.iterdir()] == [path.name]
+    if suffix == "gif":
+        assert b"synthetic" in Image.open(path).info["comment"]
+    elif suffix:
+        with av.open(str(path)) as container:
+            tags = {name.lower(): text for name, text in container.metadata.items()}
+            assert "synthetic" in tags["title"] and "synthetic" in tags["comment"]
+    else:
+        assert sorted(p.name for p in path.iterdir())[:2] == ["000000.png", "000001.png"]
+        assert all("synthetic" in Image.open(p).text["Title"] for p in path.iterdir())
+    if suffix in ("mp4", "mov"):  # plays while it loads: the index comes first
+        assert path.read_bytes().index(b"moov") < path.read_bytes().index(b"mdat")
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "webm", "gif", ""])
+def test_failure_leaves_nothing(tmp_path, suffix):
+    for fault in (UserError("no"), KeyboardInterrupt()):
+        with pytest.raises(type(fault)), video_writer(tmp_path / f"out.{suffix}".rstrip("."), 25) as write:
+            write(TRUTH[0])
+            raise fault
+    with pytest.raises(UserError, match="no frame"), video_writer(tmp_path / f"out.{suffix}".rstrip("."), 25):
+        pass
+    with pytest.raises(UserError, match="shape"), video_writer(tmp_path / f"out.{suffix}".rstrip("."), 25) as write:
+        write(TRUTH[0])
+        write(TRUTH[0, :, :40])
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_written(tmp_path):
+    (tmp_path / "full").mkdir()
+    for name, words in {"out.txt": "something.mp4", "full": "something.mp4", "no/such/out.gif": "does not exist",
+                        "no/such/folder": "cannot write"}.items():  # fmt: skip
+        with pytest.raises(UserError, match=words), video_writer(tmp_path / name, 25) as write:
+            write(TRUTH[0])
+
+
+@pytest.mark.parametrize("fps", [24, 25, 30, Fraction(30000, 1001), 60])
+def test_gif_lasts_as_long(tmp_path, fps):
+    "Delays are whole hundredths and at least two; they add up, even where frames must be left out (60 a second)."
+    with video_writer(tmp_path / "out.gif", fps) as write:
+        for n in range(60):
+            write(torch.from_numpy(numbered(n)).permute(2, 0, 1))
+    delays = []
+    with Image.open(tmp_path / "out.gif") as picture:
+        for n in range(picture.n_frames):
+            picture.seek(n)
+            delays.append(picture.info["duration"])
+    assert abs(sum(delays) / 1000 - 60 / fps) <= 0.02 and min(delays) >= 20
+    assert fps > 50 or len(delays) == 60
+
+
+def test_copies_of_stills(tmp_path):
+    for suffix in ("png", "jpg", "webp"):
+        write_image(tmp_path / f"p.{suffix}", TRUTH[0])
+        back = read_image(tmp_path / f"p.{suffix}")
+        assert (back - TRUTH[0] / 255).abs().mean() * 255 < (0.01 if suffix == "png" else 4)
+        picture = Image.open(tmp_path / f"p.{suffix}")
+        assert "synthetic" in (picture.text["Title"] if suffix == "png" else picture.getexif()[0x010E])
+
+
+# ---- sound
+
+SOURCES = {
+    "plain.mp4": {},
+    "plain.mkv": {"sound": "libopus"},
+    "song.mp4": {"sound": "libmp3lame"},
+    "raw.mov": {"sound": "pcm_s16le"},
+    "sound-late.mp4": {"sound_from": 0.5},
+    "sound-late.mkv": {"sound_from": 0.5},
+    "picture-late.mkv": {"picture_from": 0.5},
+    "picture-late.mp4": {"picture_from": 0.5},
+    "broadcast.ts": {},
+    "uneven.mp4": {"times": [Fraction(n, 25) + Fraction(n % 3 * 12, 1000) for n in range(50)]},
+    "plain.webm": {"sound": "libopus"},
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_beep_stays_with_the_flash(tmp_path, name):
+    "Read, write with sound, read: the beep is at the flash to a quarter of a frame, and the sound ends with the film."
+    source = flash_and_beep(tmp_path / name, seconds=2, flash=25, **SOURCES[name])
+    film = open_film(source)
+    for suffix in ("mp4", "webm", *(("mov", "mkv") if name in ("plain.mp4", "sound-late.mkv") else ())):
+        with video_writer(tmp_path / f"out.{suffix}", film.fps, sound=film.path, times=film.times) as write:
+            for frame in film.read():
+                write(frame)
+        flash, beep, end = find_flash_and_beep(tmp_path / f"out.{suffix}")
+        expected = float(film.times[25] if film.times else 1)
+        assert abs(flash - expected) < 0.002 and abs(beep - flash) < 0.01
+        assert end < 2 + 0.04
+        assert open_film(tmp_path / f"out.{suffix}").count == 50
+
+
+def test_sound_is_copied_where_it_can_be(tmp_path):
+    source = flash_and_beep(tmp_path / "s.mp4")
+    wanted = {"mp4": "aac", "mov": "aac", "mkv": "aac", "webm": "opus"}
+    for suffix, codec in wanted.items():
+        with video_writer(tmp_path / f"out.{suffix}", 25, sound=source) as write:
+            for frame in read_frames(source):
+                write(frame)
+        with av.open(str(tmp_path / f"out.{suffix}")) as out, av.open(str(source)) as before:
+            assert out.streams.audio[0].codec_context.name == codec
+            new, old = ([bytes(packet) for packet in file.demux(audio=0) if packet.size] for file in (out, before))
+            assert len(new) > 150 and all(packet in old for packet in new) == (suffix != "webm")
+
+
+def test_sound_is_cut_with_the_picture(tmp_path):
+    source = flash_and_beep(tmp_path / "s.mp4")
+    with video_writer(tmp_path / "out.mp4", 25, sound=source) as write:
+        for _ in range(60):
+            write(TRUTH[0])
+    _, beep, end = find_flash_and_beep(tmp_path / "out.mp4")
+    assert abs(beep - 2) < 0.01 and 2.36 < end < 2.44
+
+
+def test_no_sound_to_be_had(tmp_path):
+    silent = record(tmp_path / "silent.mp4", FRAMES)
+    with video_writer(tmp_path / "out.mp4", 25, sound=silent) as write:
+        write(TRUTH[0])
+    assert find_flash_and_beep(tmp_path / "out.mp4")[1] is None
+    (tmp_path / "words.mp3").write_text("la la la")
+    with pytest.raises(UserError, match="holds no sound"):
+        with video_writer(tmp_path / "x.mp4", 25, sound=tmp_path / "words.mp3"):
+            pass
+    with warnings.catch_warnings(), video_writer(tmp_path / "x.gif", 25, sound=silent) as write:
+        warnings.simplefilter("error")  # nothing is lost, so nothing is said
+        write(TRUTH[0])
+    flash_and_beep(tmp_path / "loud.mp4", seconds=1, flash=5)
+    loud = tmp_path / "loud.mp4"
+    with pytest.warns(Notice, match="no sound"), video_writer(tmp_path / "y.gif", 25, sound=loud) as write:
+        write(TRUTH[0])
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "webm"])
+def test_damaged_sound_costs_no_picture(tmp_path, suffix):
+    "The last part of the sound is zeros: all pictures are written, and the beep before is where it was."
+    content = bytearray(flash_and_beep(tmp_path / "s.mkv", sound="libopus").read_bytes())
+    content[len(content) * 3 // 4 :] = bytes(len(content) - len(content) * 3 // 4)
+    (tmp_path / "hurt.mkv").write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Notice)
+        with video_writer(tmp_path / f"out.{suffix}", 25, sound=tmp_path / "hurt.mkv") as write:
+            for n in range(100):
+                write(torch.full((3, 48, 64), 255 * (n == 50), dtype=torch.uint8))
+    flash, beep, _ = find_flash_and_beep(tmp_path / f"out.{suffix}")
+    assert flash == 2 and abs(beep - 2) < 0.01
+    assert open_film(tmp_path / f"out.{suffix}").count == 100
+
+
+# ---- long films
+
+MEASURE = """
+import json, re, sys
+import torch
+from mcnet.video import open_film, video_writer
+torch.set_num_threads(1)
+for path in sys.argv[1:]:
+    film = open_film(path)
+    with video_writer("out.mp4", film.fps, sound=film.path, times=film.times) as write:
+        for frame in film.read():
+            write(frame)
+    print(json.dumps([film.count, int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])]))
+"""
+
+
+def test_memory_does_not_grow_with_length(tmp_path):
+    "Five seconds, then a minute, with sound: the most memory the process ever took grows by less than 5 %."
+    if not Path("/proc/self/status").exists():
+        pytest.skip("this system does not say how much memory a process took at most (/proc/self/status)")
+    paths = [flash_and_beep(tmp_path / f"{seconds}.mp4", seconds=seconds) for seconds in (5, 60)]
+    words = [sys.executable, "-c", MEASURE, *paths]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=tmp_path)
+    (short, before), (long, after) = map(json.loads, done.stdout.splitlines())
+    assert (short, long) == (125, 1500) and after < 1.05 * before
+
+
+def test_sheet():
+    "Evenly spaced pictures with their seconds; an iterator of unknown length is read once and never held."
+    long = film_sheet(open_film(numbered(n % 256) for n in range(700)), count=12, columns=4, height=48)
+    assert long.shape == (3, 3 * 50 - 2, 4 * 66 - 2)
+    tiles = [long[:, 50 * (n // 4) : 50 * (n // 4) + 48, 66 * (n % 4) : 66 * (n % 4) + 64] for n in range(12)]
+    shown = [number_of(tile) for tile in tiles]
+    expected = [round(n * 699 / 11) for n in range(12)]
+    assert all(abs((a - b + 128) % 256 - 128) <= 16 for a, b in zip(shown, expected))
+    short = film_sheet(open_film(FRAMES), count=6, columns=6, height=48)
+    assert [number_of(short[:, :, 66 * n : 66 * n + 64]) - FIRST for n in range(6)] == [0, 2, 4, 7, 9, 11]
+    assert not torch.equal(tiles[0][:, 30:], tiles[1][:, 30:])  # the seconds differ
+    with pytest.raises(UserError, match="no frames"):
+        film_sheet(open_film([]))
+
+
+# ---- colours of pictures
+
+
+@pytest.mark.parametrize("name", ["Adobe RGB", "Display P3"])
+@pytest.mark.parametrize("form", ["png", "jpeg", "tiff", "webp", "rgba"])
+def test_profiles_are_obeyed(tmp_path, name, form):
+    "The same numbers mean another colour in a photo's own colour space; the truth is computed by hand."
+    colours = np.array([[200, 100, 50], [90, 160, 90], [60, 90, 200], [128, 128, 128]], np.uint8)
+    picture = Image.fromarray(colours[:, None].repeat(16, 0).repeat(16, 1))
+    if form == "rgba":
+        picture.putalpha(255)
+    options = {"jpeg": {"quality": 100, "subsampling": 0}, "webp": {"lossless": True}}.get(form, {})
+    kind = "png" if form == "rgba" else form
+    (tmp_path / f"p.{kind}").write_bytes(as_bytes(picture, kind, icc_profile=profile(name), **options))
+    linear = np.linalg.solve(to_xyz("sRGB"), to_xyz(name) @ ((colours / 255) ** 2.2).T).T.clip(0, 1)
+    truth = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    found = read_image(tmp_path / f"p.{kind}")[:, 8::16, 8].T
+    assert (found - torch.from_numpy(truth)).abs().max() * 255 < 3
+    assert (found - torch.from_numpy(colours / 255)).abs().max() * 255 > 10
+
+
+def test_profiles_that_change_nothing(tmp_path):
+    "sRGB itself, and a profile that is broken, leave every bit as it is."
+    for content in (profile("sRGB"), b"no profile at all"):
+        PICTURES[0].save(tmp_path / "p.png", icc_profile=content)
+        assert torch.equal(read_image(tmp_path / "p.png"), TRUTH[0] / 255)
+
+
+def test_heic(tmp_path):
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    (tmp_path / "renamed.jpg").write_bytes((tmp_path / "photo.heic").read_bytes())
+    for name in ("photo.heic", "renamed.jpg"):
+        with pytest.raises(UserError, match=f"{name} is a HEIC photo"):
+            read_image(tmp_path / name)
+
+
+def test_avif(tmp_path):
+    if not features.check("avif"):
+        pytest.skip("this Pillow was built without avif")
+    PICTURES[0].save(tmp_path / "p.avif", quality=95)
+    assert (read_image(tmp_path / "p.avif") - TRUTH[0] / 255).abs().mean() * 255 < 4
+
+
+def test_speed(tmp_path):
+    "250 frames of 256 × 256 take a fraction of a second, not several (a loop over pixels would take minutes)."
+    import time
+
+    record(tmp_path / "s.mp4", [numbered(n, 256, 256) for n in range(250)])
+    start = time.process_time()
+    assert sum(1 for _ in read_frames(tmp_path / "s.mp4")) == 250
+    assert time.process_time() - start < 2
+
+
+def test_reading_twice_gives_the_same(tmp_path):
+    path = record(tmp_path / "a.mp4", FRAMES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        film = open_film(path)
+        assert all(torch.equal(a, b) for a, b in zip(film.read(), film.read(), strict=True))
+    frames, fps = read_video(path)
+    assert frames.shape == (12, 3, 48, 64) and frames.dtype == torch.uint8 and fps == 25
+    assert Path(film.name) == path
