@@ -208,7 +208,7 @@ def refuse_overwriting(
         if isinstance(given, str | Path) and Path(given).resolve() == Path(out).resolve():
             raise UserError(f"{out} is also an input; choose another name for the output")
 
-# %% ../nbs/23_animate.ipynb #0de6fbcc
+# %% ../nbs/23_animate.ipynb #fbadae3d
 class Take(typing.NamedTuple):
     "One source and one driving film, ready to run."
 
@@ -224,7 +224,8 @@ class Take(typing.NamedTuple):
         batch_size: int = 8,  # frames at a time
     ) -> Iterator[tuple[Moved, list[torch.Tensor]]]:  # a batch, and its pictures (3, H, W)
         "Animate; batch after batch."
-        for moved in stream(self.network, self.source, self.film, self.settings, mouth=self.mouth, batch_size=batch_size):
+        given = self.network, self.source, self.film, self.settings
+        for moved in stream(*given, mouth=self.mouth, batch_size=batch_size):
             pictures = self.finish(moved.prediction)
             if self.settings.side_by_side:
                 size = pictures[0].shape[-1]
@@ -317,7 +318,7 @@ def write_take(
         warnings.warn(Notice(f"{held}; a best_frame nearer to the source's pose may help"), stacklevel=2)
     return Animation(Path(out), done, film.fps, best_frame)
 
-# %% ../nbs/23_animate.ipynb #5908b9c3
+# %% ../nbs/23_animate.ipynb #44e604f5
 class Outcome(typing.NamedTuple):
     "What became of one source with one driving film."
 
@@ -340,10 +341,11 @@ def list_inputs(
     else:
         paths = [Path(given)]
     if not paths:
-        raise UserError(f"{given} holds no file that can be used; its files should end in {', '.join(sorted(suffixes))}")
+        kinds = ", ".join(sorted(suffixes))
+        raise UserError(f"{given} holds no file that can be used; its files should end in {kinds}")
     twice = {path.stem for path in paths if sum(path.stem == other.stem for other in paths) > 1}
     if twice:
-        raise UserError(f"several inputs are called {sorted(twice)[0]}; give each its own name, since results are named after them")
+        raise UserError(f"several inputs are called {min(twice)}; results are named after them, so give each a name")
     return paths
 
 # %% ../nbs/23_animate.ipynb #72fefc72

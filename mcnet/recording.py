@@ -81,7 +81,7 @@ def _has_sound(path: Path) -> bool:
     with av.open(str(path)) as container:
         return bool(container.streams.audio)
 
-
+# %% ../nbs/20d_recording.ipynb #0bcf10e1
 @contextmanager
 def _sound_track(path: Path | None, output, suffix: str):
     "Add a track for the sound of a file, if it has any; give a function that fills it up to a time."

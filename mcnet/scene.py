@@ -63,7 +63,7 @@ def look_at(
     "What the network sees of a picture."
     return fit_square(picture, size) if box == centre_box(picture) else cut(picture, box, size)
 
-# %% ../nbs/23c_scene.ipynb #788fccba
+# %% ../nbs/23c_scene.ipynb #e3f11fa4
 class Scene(typing.NamedTuple):
     "A picture, and the square in it that moves."
 
@@ -86,10 +86,11 @@ def _centre_with_notice(picture: torch.Tensor, name: str, reason: str) -> Box:
     "The square in the middle; a notice where that leaves something out."
     height, width = picture.shape[-2:]
     if max(height, width) > SQUARE * min(height, width):
-        warnings.warn(Notice(f"{name} is {width}×{height}: only the square in its middle is used, {reason}"), stacklevel=3)
+        used = "only the square in its middle is used"
+        warnings.warn(Notice(f"{name} is {width}×{height}: {used}, {reason}"), stacklevel=3)
     return centre_box(picture)
 
-
+# %% ../nbs/23c_scene.ipynb #c32fb7d6
 NO_FINDER = "since nothing here finds faces (pip install 'mcnet[face]', mcnet weights download face-landmarker)"
 
 

@@ -219,7 +219,8 @@ class Transfer(Config):
             raise UserError(f"smooth is {self.smooth:g} seconds; choose 0 (off) to 2, 0.04 is one frame of 25")
         if not self.limit >= 1:
             raise UserError(f"limit is {self.limit:g}; choose 1 (no stretch at all) or more, 2 is usual")
-        number = self.best_frame if isinstance(self.best_frame, int) else {"first": 0, "auto": 0}.get(self.best_frame, -1)
+        words = {"first": 0, "auto": 0}
+        number = self.best_frame if isinstance(self.best_frame, int) else words.get(self.best_frame, -1)
         if number < 0:
             raise UserError(f"best_frame is {self.best_frame!r}; choose first, auto, or the number of a frame, from 0")
 

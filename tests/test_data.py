@@ -1,5 +1,6 @@
 "Other people's data: how it lies in folders, what is wrong with it, how it is cut to clips and packed into shards."
 
+import inspect
 import io
 import json
 import os
@@ -222,13 +223,18 @@ HEIGHT, WIDTH, SIDE, FRAMES = 96, 168, 72, 12
 class Truth:
     "A face finder that knows the answers: of the drawn frame that looks most like the given one."
 
-    def __init__(self, frames, answers, pause=0.0):
-        self.signatures, self.answers, self.pause = motion_signature(to_bytes(frames)), answers, pause
+    def __init__(self, signatures, answers, pause=0.0):
+        self.signatures, self.answers, self.pause = signatures, answers, pause
 
     def __call__(self, frame):
         time.sleep(self.pause)
         far = (self.signatures - motion_signature(to_bytes(frame)[None])).abs().mean(1)
         return self.answers[int(far.argmin())]
+
+
+def knowing(frames, answers):
+    "The finder for these frames."
+    return Truth(motion_signature(to_bytes(frames)), answers)
 
 
 def scene(seed, left, wall, side=SIDE):
@@ -253,7 +259,7 @@ def television(tmp_path_factory):
     write_video(folder / "ben.mp4", torch.cat([two, one[:5]]), 25)
     (folder / "cut.mp4").write_bytes((folder / "ben.mp4").read_bytes()[:2000])
     write_video(folder / "dora.mp4", two, 25)
-    return folder, Truth(film_one, [*at_one, *at_two, *[[] for _ in empty]])
+    return folder, knowing(film_one, [*at_one, *at_two, *[[] for _ in empty]])
 
 
 OPTIONS = {"size": 64, "min_frames": 10, "min_face": 16}
@@ -298,13 +304,18 @@ def test_prepare_again_does_nothing(prepared, television):
 
 
 SCRIPT = """
-import pickle, sys
-sys.path.insert(0, sys.argv[1])
+import pickle, sys, time
+from mcnet.glance import motion_signature
+from mcnet.pictures import to_bytes
 from mcnet.prepare import prepare_clips
+
+{truth}
+
 if __name__ == "__main__":
-    with open(sys.argv[4], "rb") as file:
-        finder, options = pickle.load(file)
-    prepare_clips(sys.argv[2], sys.argv[3], finder=finder, workers=2, **options)
+    with open(sys.argv[3], "rb") as file:
+        signatures, answers, options = pickle.load(file)
+    finder = Truth(signatures, answers, pause=0.3)
+    prepare_clips(sys.argv[1], sys.argv[2], finder=finder, workers=2, **options)
 """
 
 
@@ -312,11 +323,9 @@ def test_killed_and_resumed(prepared, television, tmp_path):
     "kill -9 in the middle of a run in two processes: no half clip, nobody left alive, and the same result at the end."
     folder, finder = television
     out, script, options = tmp_path / "out", tmp_path / "script.py", tmp_path / "options.pickle"
-    slow = Truth(torch.zeros(1, 3, HEIGHT, WIDTH), [])
-    slow.signatures, slow.answers, slow.pause = finder.signatures, finder.answers, 0.3
-    script.write_text(SCRIPT)
-    options.write_bytes(pickle.dumps((slow, OPTIONS)))
-    command = [sys.executable, script, Path(__file__).parent, folder, out, options]
+    script.write_text(SCRIPT.format(truth=inspect.getsource(Truth)))
+    options.write_bytes(pickle.dumps((finder.signatures, finder.answers, OPTIONS)))
+    command = [sys.executable, script, folder, out, options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, start_new_session=True, env=environment, stderr=subprocess.PIPE) as process:
         for _ in range(1200):
@@ -350,7 +359,7 @@ def test_prepare_options(television, tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()
     write_video(raw / "pair.mp4", two, 25)
-    finder = Truth(two, [a + b for a, b in zip(answers, others)])
+    finder = knowing(two, [a + b for a, b in zip(answers, others)])
     report = prepare_clips(raw, tmp_path / "out", finder=finder, people="all", fps=10, **OPTIONS)
     entries = json.loads((tmp_path / "out" / "MANIFEST.json").read_text())["files"]
     assert len(entries) == 2 and entries[0]["box"][0] > 60 > entries[1]["box"][0]

@@ -15,13 +15,13 @@ LINES = [
 
 STAGE = """
 import torch
-from mcnet import faces, video
+from mcnet import faces, pictures, video
 
 generator = torch.Generator().manual_seed(3)
 person = faces.sample_people(1, generator=generator)
 clip = faces.render_clip(person, faces.sample_track(6, generator=generator), 64)
 video.write_video("performance.mp4", clip, fps=25)
-video.write_image("portrait.png", clip[0])
+pictures.write_image("portrait.png", clip[0])
 """
 
 
