@@ -32,7 +32,7 @@ from .weights import find_file, load_network
 
 # %% auto #0
 __all__ = ['to_float', 'detect_batches', 'find_reference', 'Moved', 'stream', 'Predictor', 'Settings', 'Animation', 'Cancelled',
-           'refuse_overwriting', 'Take', 'Animator', 'write_take', 'Outcome', 'list_inputs', 'animate_all',
+           'refuse_overwriting', 'Take', 'Stage', 'Animator', 'write_take', 'Outcome', 'list_inputs', 'animate_all',
            'draw_performance', 'make_demo']
 
 # %% ../nbs/23_animate.ipynb #bb305ea0
@@ -234,9 +234,9 @@ class Take(typing.NamedTuple):
                 pictures = [torch.cat([pair, picture], dim=-1) for pair, picture in zip(beside, pictures)]
             yield moved, pictures
 
-# %% ../nbs/23_animate.ipynb #1452272a
-class Animator(Predictor):
-    "Pictures and films in, film out."
+# %% ../nbs/23_animate.ipynb #49beb2e0
+class Stage(Predictor):
+    "A predictor that can read, check and crop what people have."
 
     @functools.cached_property
     def finder(self) -> Finder | None:
@@ -267,6 +267,10 @@ class Animator(Predictor):
         finish = make_finish(scene, self.size, self.device, **look)
         mouth = None if settings.region == "all" else self.mouth
         return Take(self.network, square, film, finish, settings, mouth)
+
+# %% ../nbs/23_animate.ipynb #1452272a
+class Animator(Stage):
+    "Pictures and films in, film out."
 
     def frames(
         self,

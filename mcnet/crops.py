@@ -241,7 +241,7 @@ def _silent():
 class _Landmarker:
     "MediaPipe's face landmarker: opened without its log, closed for certain."
 
-    name = "mediapipe"
+    name, full = "mediapipe", False  # full: blendshapes and the head's transform, too
     file = "face_landmarker_v2_with_blendshapes.task"
 
     def __init__(self, path: Path, faces: int):
@@ -253,19 +253,19 @@ class _Landmarker:
             raise UserError(f"{path} does not exist; download {self.file} and give its path, or set MCNET_DATA")
         vision = mediapipe.tasks.vision
         base = mediapipe.tasks.BaseOptions(model_asset_buffer=path.read_bytes())
-        options = vision.FaceLandmarkerOptions(base_options=base, num_faces=faces)
+        more = {"output_face_blendshapes": self.full, "output_facial_transformation_matrixes": self.full}
+        options = vision.FaceLandmarkerOptions(base_options=base, num_faces=faces, **more)
         with _silent():
             landmarker = vision.FaceLandmarker.create_from_options(options)
         self._close = weakref.finalize(self, _close, landmarker)
         self._path = path
-        to_image = lambda array: mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=array)
-        self._detect = lambda array: landmarker.detect(to_image(array)).face_landmarks
+        image = lambda array: mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=array)
+        self.look = lambda picture: landmarker.detect(image(to_bytes(picture).permute(1, 2, 0).cpu().numpy().copy()))
 
     def find(self, picture: torch.Tensor) -> list[torch.Tensor]:  # (478, 2) per face, in pixels
         "All faces of one (3, H, W) picture, as they come."
-        array = to_bytes(picture).permute(1, 2, 0).cpu().contiguous().numpy().copy()
         size = torch.tensor([picture.shape[-1], picture.shape[-2]])
-        return [torch.tensor([(p.x, p.y) for p in points]) * size for points in self._detect(array)]
+        return [torch.tensor([(p.x, p.y) for p in points]) * size for points in self.look(picture).face_landmarks]
 
     def __reduce__(self):
         return type(self), (self._path,)  # a copy for another process opens the file anew
