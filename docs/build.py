@@ -82,7 +82,8 @@ def contents(notebooks):
             continue
         part = next(caption for caption, first, last in PARTS if first <= int(number) <= last)
         title = notebook.title.split(":")[0]
-        groups["Appendices" if letter else part].append(f"{number}{letter} · {title} <{notebook.path.stem}>")
+        group = "Appendices" if letter and part == "Ground" else part
+        groups[group].append(f"{number}{letter} · {title} <{notebook.path.stem}>")
     groups["Reference"] = [f"reference/{notebook.module}" for notebook in notebooks if notebook.module]
     return "\n".join(toctree(caption, entries) for caption, entries in groups.items() if entries)
 

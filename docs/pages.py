@@ -86,12 +86,14 @@ def linked(text, homes, here):
 
 
 def relinked(text, path, root, blob):
-    "Links that leave the folder of notebooks lead to the repository; links between notebooks stay."
+    "Links that leave the folder of notebooks lead to the repository; on the site all notebooks lie in one folder."
 
     def link(match):
         target = (path.parent / match[1]).resolve()
-        if re.match(r"\w+:", match[1]) or not target.exists() or (root / "nbs") in target.parents:
+        if re.match(r"\w+:", match[1]) or not target.exists():
             return match[0]
+        if (root / "nbs") in target.parents:
+            return target.name
         return f"{blob}/{target.relative_to(root).as_posix()}"
 
     return LINK.sub(link, text)
