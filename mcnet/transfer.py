@@ -59,26 +59,26 @@ MOUTH = ("jaw", "wide", "pucker")  # what speech moves
 ANSWER = 0.25  # share of the strongest answer from which a keypoint counts
 
 
-def _draw_motion(network: torch.nn.Module, people: FaceParams, motion: FaceMotion) -> tuple[torch.Tensor, torch.Tensor]:
-    "Shift and change of a network's keypoints when drawn people go from rest to a motion."
+def _look(network: torch.nn.Module, people: FaceParams, motion: FaceMotion) -> Keypoints:
+    "A network's keypoints of drawn people."
     from mcnet import faces  # drawing takes a while to import, and only regions need it
 
     device, size = next(network.parameters()).device, network.config.image_size
-    look = lambda motion: network.detect_keypoints(faces.render(faces.combine(people, motion), size).image.to(device))
-    return motion_since(look(motion), look(neutral_motion(len(people))))
+    return network.detect_keypoints(faces.render(faces.combine(people, motion), size).image.to(device))
 
 
 @torch.inference_mode()
 def mouth_answers(
     network: torch.nn.Module,  # a TalkingHead
     people: FaceParams,  # drawn people
+    still: Keypoints,  # of these people at rest
 ) -> torch.Tensor:  # (K,) in [0, 1]; 1 for the keypoint that answers most
     "How much each keypoint moves when drawn people move their mouths and nothing else."
     answers = 0
     for name in MOUTH:
         motion = neutral_motion(len(people))
         motion.expression[:, EXPRESSIONS.index(name)] = 1.0
-        shift, change = _draw_motion(network, people, motion)
+        shift, change = motion_since(_look(network, people, motion), still)
         bend = (change - torch.eye(2).to(change)).flatten(2).norm(dim=-1)  # (people, K)
         answers = answers + (shift.norm(dim=-1) + 0.1 * bend).mean(0)
     return answers / answers.max()
@@ -100,12 +100,13 @@ def find_mouth(
     "Ask drawn people: which keypoints are the mouth's, and where do they go with the head (ridge regression)."
     generator = torch.Generator().manual_seed(seed)
     cast = sample_people(people, generator=generator)
-    points = mouth_answers(network, cast) >= ANSWER
+    still = _look(network, cast, neutral_motion(people))
+    points = mouth_answers(network, cast, still) >= ANSWER
     known, wanted = [], []
     for _ in range(4):
         motion = sample_poses(people, generator=generator, yaw=0.5, occluders=0.0)
         motion.expression.zero_()
-        shift, change = _draw_motion(network, cast, motion)
+        shift, change = motion_since(_look(network, cast, motion), still)
         whole = torch.cat([shift, (change - torch.eye(2).to(change)).flatten(2)], dim=-1)  # (people, K, 6)
         known.append(shift[:, ~points].flatten(1))
         wanted.append(whole[:, points].flatten(1))
