@@ -166,13 +166,15 @@ class Predictor:
         check_shape(driving, "B 3 H W", "driving", **sizes)
         return self.network(source.to(self.device), driving.to(self.device)).image.to(source.device)
 
-# %% ../nbs/23_animate.ipynb #6c65f693
+# %% ../nbs/23_animate.ipynb #b4e4320d
 @dataclasses.dataclass(frozen=True)
 class Settings(Transfer):
     "What is carried over, and what the result looks like."
 
     crop: str | Box = "auto"  # auto (the face, where one is found), centre, or a square of the source
     face: int = 0  # which face of the source, from the largest, 0
+    driving_crop: str | Box = "auto"  # the same for the film: one square for all of it
+    driving_face: int = 0  # whose motion: which face in the first frame that shows any
     detail: bool = False  # at the photo's size, with the photo's own fine detail
     paste_back: bool = False  # the whole photo, in which the face moves
     side_by_side: bool = False  # source | driving | prediction
@@ -180,8 +182,10 @@ class Settings(Transfer):
 
     def __post_init__(self):
         super().__post_init__()
-        if not isinstance(self.crop, Box) and self.crop not in ("auto", "centre"):
-            raise UserError(f"crop is {self.crop!r}; choose auto, centre, or a Box(left, top, side)")
+        for name in ("crop", "driving_crop"):
+            crop = getattr(self, name)
+            if not isinstance(crop, Box) and crop not in ("auto", "centre"):
+                raise UserError(f"{name} is {crop!r}; choose auto, centre, or a Box(left, top, side)")
         if self.side_by_side and self.paste_back:
             raise UserError("side_by_side shows squares and paste_back whole photos; choose one of them")
 
@@ -234,7 +238,7 @@ class Take(typing.NamedTuple):
                 pictures = [torch.cat([pair, picture], dim=-1) for pair, picture in zip(beside, pictures)]
             yield moved, pictures
 
-# %% ../nbs/23_animate.ipynb #49beb2e0
+# %% ../nbs/23_animate.ipynb #58679b53
 class Stage(Predictor):
     "A predictor that can read, check and crop what people have."
 
@@ -256,11 +260,11 @@ class Stage(Predictor):
         fps: Fraction | int | None = None,  # frames per second; the driving film's own when not given
     ) -> Take:
         "Read, check and crop; compute nothing yet. Raises `UserError`."
-        finder = self.finder if settings.crop == "auto" else None
+        finder = self.finder if "auto" in (settings.crop, settings.driving_crop) else None
         scene = open_source(source, self.size, crop=settings.crop, face=settings.face, finder=finder)
         square = look_at(scene.picture, scene.box, self.size)[None].to(self.device)  # (1, 3, S, S)
-        crop = "auto" if settings.crop == "auto" else "centre"
-        film = open_driving(driving, self.size, fps, crop=crop, finder=finder)
+        where = {"crop": settings.driving_crop, "face": settings.driving_face}
+        film = open_driving(driving, self.size, fps, **where, finder=finder)
         if settings.relative and settings.best_frame == "first":
             compare_start(scene, film, finder)
         look = {"detail": settings.detail, "paste_back": settings.paste_back}

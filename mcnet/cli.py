@@ -20,8 +20,8 @@ import mcnet
 
 # %% auto #0
 __all__ = ['app', 'AsJson', 'weights_app', 'RegisteredName', 'Workers', 'options', 'show', 'say', 'progress_bar', 'main',
-           'say_notices', 'animate', 'parse_settings', 'animate_file', 'animate_folders', 'demo', 'train',
-           'training_pairs', 'run_training', 'convert', 'weights_list', 'weights_path', 'weights_download',
+           'say_notices', 'animate', 'parse_settings', 'run_animation', 'describe_outcome', 'show_outcomes', 'demo',
+           'train', 'training_pairs', 'run_training', 'convert', 'weights_list', 'weights_path', 'weights_download',
            'weights_remove', 'doctor', 'check_data', 'prepare']
 
 # %% ../nbs/34_cli.ipynb #28bd9185
@@ -121,6 +121,8 @@ def animate(
     smooth: Annotated[float, typer.Option(help="Seconds of a mean over time; 0 = off.")] = 0.0,
     crop: Annotated[str, typer.Option(help="Square of the source: auto, centre, or LEFT,TOP,SIDE in pixels.")] = "auto",
     face: Annotated[int, typer.Option(help="Which face of the source: 0 = the largest.")] = 0,
+    driving_crop: Annotated[str, typer.Option(help="The same for the video: one square for all of it.")] = "auto",
+    driving_face: Annotated[int, typer.Option(help="Whose motion: 0 = the largest face.")] = 0,
     detail: Annotated[bool, typer.Option("--detail", help="At the photo's size, with its own fine detail.")] = False,
     paste_back: Annotated[bool, typer.Option("--paste-back", help="Put the face back into the photo.")] = False,
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Write source | driving | result.")] = False,
@@ -133,11 +135,16 @@ def animate(
     "Give a picture the motion of a video; with folders, every picture that of every video."
     given = {
         "relative": relative, "adapt_scale": adapt_scale, "best_frame": best_frame, "strength": strength,
-        "region": region, "smooth": smooth, "crop": crop, "face": face, "detail": detail,
-        "paste_back": paste_back, "side_by_side": side_by_side, "sound": sound,
+        "region": region, "smooth": smooth, "crop": crop, "face": face, "driving_crop": driving_crop,
+        "driving_face": driving_face, "detail": detail, "paste_back": paste_back,
+        "side_by_side": side_by_side, "sound": sound,
     }  # fmt: skip
-    run = animate_folders if source.is_dir() or (driving.is_dir() and out.suffix == "") else animate_file
-    run(source, driving, out, given, weights=weights, device=device, batch_size=batch_size, fps=fps, as_json=as_json)
+    settings = parse_settings(given)  # a wrong option is refused before anything is loaded
+    with progress_bar("animating") as progress:
+        how = {"fps": Fraction(fps).limit_denominator(1001) if fps else None, "batch_size": batch_size}
+        animator = mcnet.Animator.from_pretrained(weights, device)
+        outcomes = run_animation((source, driving, out), settings, {**how, "progress": progress}, animator)
+    show_outcomes(outcomes, as_json)
 
 # %% ../nbs/34_cli.ipynb #e10dc330
 def parse_settings(
@@ -147,68 +154,59 @@ def parse_settings(
     from mcnet.core import UserError
     from mcnet.crops import Box
 
-    best_frame, crop = given["best_frame"], given["crop"]
-    best_frame = int(best_frame) if best_frame.lstrip("-").isdigit() else best_frame
-    if "," in crop:
-        try:
-            crop = Box(*(float(number) for number in crop.split(",")))
-        except (TypeError, ValueError) as error:
-            raise UserError(f"crop is {crop}; a square is LEFT,TOP,SIDE in pixels: three numbers") from error
-    return mcnet.Settings(**{**given, "best_frame": best_frame, "crop": crop})
+    values = dict(given)
+    if given["best_frame"].lstrip("-").isdigit():
+        values["best_frame"] = int(given["best_frame"])
+    for name in ("crop", "driving_crop"):
+        if "," in given[name]:
+            try:
+                values[name] = Box(*(float(number) for number in given[name].split(",")))
+            except (TypeError, ValueError) as error:
+                fault = f"{name} is {given[name]}; a square is LEFT,TOP,SIDE in pixels: three numbers"
+                raise UserError(fault) from error
+    return mcnet.Settings(**values)
 
 
-def animate_file(
-    source: Path,
-    driving: Path,
-    out: Path,
-    given: dict,  # options, see `parse_settings`
-    *,
-    weights: str,
-    device: str,
-    batch_size: int,
-    fps: float | None,
-    as_json: bool,
-):
-    "One picture, one film."
-    settings = parse_settings(given)  # a wrong option is refused before anything is loaded
-    rate = Fraction(fps).limit_denominator(1001) if fps else None
-    with progress_bar("animating") as progress:
-        animator = mcnet.Animator.from_pretrained(weights, device)
-        how = {"fps": rate, "batch_size": batch_size, "progress": progress}
-        made = animator.animate(source, driving, out, settings, **how)
-    values = {"path": str(made.path), "frames": made.frames, "fps": str(made.fps), "best_frame": made.best_frame}
-    print(json.dumps(values) if as_json else f"{made.path}: {made.frames} frames at {float(made.fps):g} per second")
-
-# %% ../nbs/34_cli.ipynb #fc2e7ecc
-def animate_folders(
-    source: Path,
-    driving: Path,
-    out: Path,
-    given: dict,  # options, see `parse_settings`
-    *,
-    weights: str,
-    device: str,
-    batch_size: int,
-    fps: float | None,
-    as_json: bool,
-):
-    "Every picture with every film; exit code 1 if any of them failed. Raises `UserError`."
+def run_animation(
+    paths: tuple[Path, Path, Path],  # source, driving, out: files, or folders
+    settings: mcnet.Settings,
+    how: dict,  # fps, batch_size, progress
+    animator: mcnet.Animator,
+) -> list[dict]:  # one outcome per film
+    "One picture and one film; or every picture of a folder with every film of another. Raises `UserError`."
     from mcnet.animate import animate_all
     from mcnet.core import UserError
 
-    if fps:
+    source, driving, out = paths
+    if not (source.is_dir() or (driving.is_dir() and out.suffix == "")):
+        made = animator.animate(*paths, settings, **how)
+        return [{**made._asdict(), "path": str(made.path), "fps": str(made.fps)}]
+    if how.pop("fps"):
         raise UserError("fps is for one film; films of a folder keep their own")
-    settings = parse_settings(given)
-    with progress_bar("animating films") as progress:
-        animator = mcnet.Animator.from_pretrained(weights, device)
-        outcomes = animate_all(animator, source, driving, out, settings, batch_size=batch_size, progress=progress)
+    return [{**made._asdict(), "path": str(made.path)} for made in animate_all(animator, *paths, settings, **how)]
+
+# %% ../nbs/34_cli.ipynb #df17106a
+def describe_outcome(
+    outcome: dict,  # from `run_animation`
+) -> str:
+    "What became of a film, in a line."
+    path, frames = Path(outcome["path"]), outcome["frames"]
+    if "problem" not in outcome:
+        return f"{path}: {frames} frames at {float(Fraction(outcome['fps'])):g} per second"
+    state = f"{frames} frames" if frames else "was there already"
+    return f"{path.name}: " + (f"failed: {outcome['problem']}" if outcome["problem"] else state)
+
+# %% ../nbs/34_cli.ipynb #3ae27fe2
+def show_outcomes(
+    outcomes: list[dict],  # from `run_animation`
+    as_json: bool,
+):
+    "Print them; leave with 1 if any film failed."
     if as_json:
-        print(json.dumps([{**outcome._asdict(), "path": str(outcome.path)} for outcome in outcomes], indent=1))
+        print(json.dumps(outcomes if "problem" in outcomes[0] else outcomes[0], indent=1))
     else:
-        for outcome in outcomes:
-            state = f"{outcome.frames} frames" if outcome.frames else "was there already"
-            print(f"{outcome.path.name}: {f'failed: {outcome.problem}' if outcome.problem else state}")
-    if any(outcome.problem for outcome in outcomes):
+        print(*map(describe_outcome, outcomes), sep="\n")
+    if any(outcome.get("problem") for outcome in outcomes):
         raise typer.Exit(1)
 
 # %% ../nbs/34_cli.ipynb #0e05235c
