@@ -1,8 +1,8 @@
 """Measure the judges themselves: the numbers on the page `nbs/30b_judges.ipynb`.
 
-    python data/measure_judges.py drawn --data FOLDER    # 24 drawn people in 5 poses, 256 pixels: detection, pose, identity
+    python data/measure_judges.py drawn --data FOLDER    # 24 drawn people in 5 poses: detection, pose, identity
     python data/measure_judges.py film --data FOLDER     # a drawn film: blinks, mouth, and what mp4 does to a judge
-    python data/measure_judges.py real --data FOLDER     # the clips of FOLDER: detection, one person or two (numbers only)
+    python data/measure_judges.py real --data FOLDER     # the clips of FOLDER: detection, one person or two
 
 FOLDER has weights/ (MediaPipe's face landmarker) and, for `real`, clips/. Needs `pip install mcnet[face,dlib]`.
 Tables go to stdout, the same numbers to data/scores-judges.json, one entry per command.

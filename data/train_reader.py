@@ -1,6 +1,8 @@
 """Train the face reader of page 31b and measure it on people it has never seen.
 
-    python data/train_reader.py                 # a quarter of an hour on one core; writes mcnet/assets/face-reader.safetensors
+    python data/train_reader.py     # a quarter of an hour on one core
+
+It writes mcnet/assets/face-reader.safetensors.
 
 Draws 700 people, eight pictures each: the last four in other light and before another wall, so that neither tells who
 somebody is. 40 of them are kept for the measurement, which goes into the registry.

@@ -18,6 +18,8 @@ import typer
 
 import mcnet
 
+from .judging import benchmark, evaluate
+
 # %% auto #0
 __all__ = ['app', 'AsJson', 'weights_app', 'RegisteredName', 'Workers', 'options', 'show', 'say', 'progress_bar', 'main',
            'say_notices', 'animate', 'parse_settings', 'run_animation', 'describe_outcome', 'show_outcomes', 'demo',
@@ -309,6 +311,10 @@ def run_training(
     perceptual = PerceptualLoss(FilterFeatures())
     history = train(model, pairs, recipe, perceptual=perceptual, out=out, save=save, device=device)
     print(f"{out / 'weights.safetensors'}: after {history.rows[-1]['step']} steps; try it with mcnet animate --weights")
+
+# %% ../nbs/34_cli.ipynb #58364d60
+app.command()(evaluate)
+app.command()(benchmark)
 
 # %% ../nbs/34_cli.ipynb #e7ce252e
 @app.command()

@@ -106,7 +106,7 @@ def judge_answers(
     values = {name: {} for name in answers}
     wanted = example.driving if example.truth is None else example.truth
     for tool in tools:
-        looks = lambda picture: tool(picture[None])
+        looks = lambda picture, tool=tool: tool(picture[None])
         doing, being = looks(wanted), looks(example.source if example.truth is None else wanted)
         for name, answer in answers.items():
             seen = looks(answer.image)
@@ -147,7 +147,7 @@ def tabulate(
             rows.append(row)
     return rows, {measure: by for measure, by in lost.items() if any(by.values())}
 
-# %% ../nbs/31a_evaluate.ipynb #bde2ff05
+# %% ../nbs/31a_evaluate.ipynb #d18cdab9
 @dataclasses.dataclass
 class Report:
     "A table of means with intervals, what was measured on what, and examples to look at."
@@ -185,7 +185,7 @@ class Report:
         width = {measure: max(9, len(measure) + 3) for measure in self.measures}
         lines.append(" " * wide + "".join(f"{measure:>{width[measure]}}" for measure in self.measures))
         for row in rows:
-            cells = (f"{row[m][0]:.{2 if abs(row[m][0]) >= 1 else 3}f}" if m in row else "–" for m in self.measures)
+            cells = (f"{row[m][0]:z.{2 if abs(row[m][0]) >= 1 else 3}f}" if m in row else "–" for m in self.measures)
             lines.append(f"{row['method']:{wide}}" + "".join(f"{c:>{width[m]}}" for c, m in zip(cells, self.measures)))
         return "\n".join(lines)
 
@@ -273,7 +273,8 @@ def evaluate(
     if not people:
         raise UserError("there is no example to evaluate; give at least one pair")
     if not values[main][0]:
-        raise UserError("films of two people have no true picture, so only judges can score them; install one of their tools")
+        fault = "films of two people have no true picture, so only judges can score them"
+        raise UserError(f"{fault}; install one of their tools")
     motion = torch.tensor(moved) if motion is None else motion
     if len(motion) != len(people):
         raise UserError(f"{len(motion)} amounts of motion were given for {len(people)} examples; give one for each")

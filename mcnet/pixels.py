@@ -22,7 +22,7 @@ from .pictures import Notice
 __all__ = ['LPIPS_NETS', 'REGIONS', 'MARGIN', 'ssim_map', 'ssim', 'ssim_release', 'LPIPS', 'region_mask', 'region_l1',
            'frechet_distance', 'fid']
 
-# %% ../nbs/30a_pixels.ipynb #d3d0ae6d
+# %% ../nbs/30a_pixels.ipynb #7a1e2ce8
 def _alike(prediction: torch.Tensor, truth: torch.Tensor):
     "Two batches of pictures of one shape, or a sentence."
     sizes = check_shape(truth, "B 3 H W", "the truth")
@@ -30,7 +30,7 @@ def _alike(prediction: torch.Tensor, truth: torch.Tensor):
     if not (prediction.is_floating_point() and truth.is_floating_point()):
         raise UserError("a picture of whole numbers was given; these measures need floats in [0, 1], so divide by 255")
 
-
+# %% ../nbs/30a_pixels.ipynb #8defb63a
 def _ssim_map(
     prediction: torch.Tensor,  # (B, 3, H, W)
     truth: torch.Tensor,  # (B, 3, H, W)
@@ -113,7 +113,7 @@ LPIPS_NETS = {  # name -> convolutions; padding is half of the kernel, but 2 for
             _Layer(24, 512, 512, False, 2), _Layer(26, 512, 512), _Layer(28, 512, 512, True)),
 }  # fmt: skip
 
-# %% ../nbs/30a_pixels.ipynb #2f2988c3
+# %% ../nbs/30a_pixels.ipynb #edcbdf53
 def _read_tensors(path: Path, needed: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
     "The named tensors out of a .pth or .safetensors file, or a sentence."
     try:
@@ -131,18 +131,32 @@ def _read_tensors(path: Path, needed: dict[str, tuple[int, ...]]) -> dict[str, t
     return {key: kept[key].float() for key in needed}
 
 
-def _convolutions(path: Path, net: str) -> nn.ModuleList:
-    "The backbone's convolutions, with the weights of a file."
-    layers, modules = LPIPS_NETS[net], nn.ModuleList()
-    wanted = {f"features.{n.index}.weight": (n.outside, n.inside, n.kernel, n.kernel) for n in layers}
-    tensors = _read_tensors(path, wanted | {f"features.{n.index}.bias": (n.outside,) for n in layers})
-    for n in layers:
-        module = nn.Conv2d(n.inside, n.outside, n.kernel, n.stride, padding=min(2, n.kernel // 2))
-        module.load_state_dict({kind: tensors[f"features.{n.index}.{kind}"] for kind in ("weight", "bias")})
-        modules.append(module.requires_grad_(False))
-    return modules
+class _Backbone(nn.Module):
+    "A network that was trained to name things, without its last layers: pictures in, five maps of unit features out."
 
-# %% ../nbs/30a_pixels.ipynb #413006ef
+    def __init__(self, path: Path, net: str):
+        super().__init__()
+        self.layers, self.convolutions = LPIPS_NETS[net], nn.ModuleList()
+        wanted = {f"features.{n.index}.weight": (n.outside, n.inside, n.kernel, n.kernel) for n in self.layers}
+        tensors = _read_tensors(path, wanted | {f"features.{n.index}.bias": (n.outside,) for n in self.layers})
+        for n in self.layers:
+            module = nn.Conv2d(n.inside, n.outside, n.kernel, n.stride, padding=min(2, n.kernel // 2))
+            module.load_state_dict({kind: tensors[f"features.{n.index}.{kind}"] for kind in ("weight", "bias")})
+            self.convolutions.append(module.requires_grad_(False))
+        self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1))
+        self.register_buffer("deviation", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        found, x = [], (2 * image - 1 - self.mean) / self.deviation  # LPIPS was fitted on pictures in [-1, 1]
+        for layer, convolution in zip(self.layers, self.convolutions):
+            if layer.pool:
+                x = F.max_pool2d(x, layer.pool, 2)  # (B, C, h/2, w/2)
+            x = convolution(x).relu()
+            if layer.tap:
+                found.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
+        return found
+
+# %% ../nbs/30a_pixels.ipynb #cb6e0902
 class LPIPS(nn.Module):
     "Learned perceptual image patch similarity, version 0.1 (Zhang et al. 2018), from the published weights."
 
@@ -159,26 +173,10 @@ class LPIPS(nn.Module):
         if backbone is None or heads is None:
             raise UserError(f"LPIPS is two files of trained weights, and none came with mcnet; download torchvision's "
                             f"backbone and the heads {net}.pth (version 0.1), and give both paths")
-        self.name, self.layers = f"LPIPS-{net}", LPIPS_NETS[net]
-        self.convolutions = _convolutions(Path(backbone), net)
-        wanted = {f"lin{i}.model.1.weight": (1, n.outside, 1, 1) for i, n in enumerate(n for n in self.layers if n.tap)}
-        self.heads = nn.ParameterList(_read_tensors(Path(heads), wanted).values()).requires_grad_(False)
-        self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1))
-        self.register_buffer("deviation", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))
-
-    def features(
-        self,
-        image: torch.Tensor,  # (B, 3, H, W) in [0, 1]
-    ) -> list[torch.Tensor]:  # five, (B, C, h, w), of length 1 at each pixel
-        "What the backbone sees at five depths."
-        found, x = [], (2 * image - 1 - self.mean) / self.deviation  # LPIPS was fitted on pictures in [-1, 1]
-        for layer, convolution in zip(self.layers, self.convolutions):
-            if layer.pool:
-                x = F.max_pool2d(x, layer.pool, 2)  # (B, C, h/2, w/2)
-            x = convolution(x).relu()
-            if layer.tap:
-                found.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
-        return found
+        self.name, self.backbone = f"LPIPS-{net}", _Backbone(Path(backbone), net)
+        widths = [layer.outside for layer in LPIPS_NETS[net] if layer.tap]
+        fitted = _read_tensors(Path(heads), {f"lin{i}.model.1.weight": (1, c, 1, 1) for i, c in enumerate(widths)})
+        self.heads = nn.ParameterList(fitted.values()).requires_grad_(False)
 
     @torch.no_grad()
     def forward(
@@ -188,7 +186,7 @@ class LPIPS(nn.Module):
     ) -> torch.Tensor:  # (B,), smaller is better
         _alike(prediction, truth)
         total = 0.0
-        for a, b, head in zip(self.features(prediction.float()), self.features(truth.float()), self.heads):
+        for a, b, head in zip(self.backbone(prediction.float()), self.backbone(truth.float()), self.heads):
             total = total + ((a - b).square() * head).sum(1).flatten(1).mean(1)  # (B,)
         return total
 
