@@ -120,9 +120,10 @@ def test_the_set_is_drawn_alike_twice(clips):
 
 def test_batch_size_changes_no_digit(examples):
     network = load_network(NETWORK)
-    source, driving = (torch.stack([e[i] for e in examples]) for i in (0, 1))
-    people, texts = [e.person for e in examples], set()
-    for size in (1, 5, 12):
+    some = examples[2:8]
+    source, driving = (torch.stack([e[i] for e in some]) for i in (0, 1))
+    people, texts = [e.person for e in some], set()
+    for size in (1, 4, 6):
         batches = [Pair(s, d) for s, d in zip(source.split(size), driving.split(size))]
         texts.add(json.dumps(evaluate(network, same_person(batches, people)).to_dict()))
     assert len(texts) == 1
