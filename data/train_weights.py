@@ -12,6 +12,8 @@
 import argparse
 from pathlib import Path
 
+import torch
+
 from mcnet.core import load_weights, seed_everything
 from mcnet.crops import MediapipeLandmarks
 from mcnet.data import ClipPairs
@@ -47,11 +49,18 @@ def training_pairs(name: str, size: int, batch_size: int, clips: Path | None, mo
 
 
 def warm_start(model: MCNet, path: Path):
-    "Fill in what a file has; a part that it lacks (a baseline has no memory) starts from scratch."
+    "Fill in what a file has. New residual blocks begin by changing nothing; other new parts start from scratch."
     tensors, _, _ = load_weights(path)
-    lacking, foreign = model.load_state_dict(tensors, strict=False)
-    parts = sorted({name.split(".")[1] for name in lacking})
-    print(f"{path}: {len(tensors) - len(foreign)} tensors; from scratch: {', '.join(parts) or 'nothing'}", flush=True)
+    mine = model.state_dict()
+    fitting = {name: tensor for name, tensor in tensors.items() if name in mine and tensor.shape == mine[name].shape}
+    lacking = [name for name, _ in model.named_parameters() if name not in fitting]
+    model.load_state_dict(fitting, strict=False)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in lacking and ".blocks." in name and ".conv2." in name:
+                parameter.zero_()
+    parts = sorted({name.rpartition(".blocks.")[0] or name.rpartition(".")[0] for name in lacking})
+    print(f"{path}: {len(fitting)} of {len(tensors)} tensors; new: {', '.join(parts) or 'nothing'}", flush=True)
 
 
 def main():

@@ -27,7 +27,7 @@ from .scale import ScaleConfig
 from .tps import TPSConfig, TPSMotion
 
 # %% auto #0
-__all__ = ['SMALL', 'TINY', 'RELEASE', 'PARTS', 'NetworkConfig', 'MCNetConfig', 'build_compensator', 'MCNet', 'PartCost',
+__all__ = ['TINY', 'SMALL', 'RELEASE', 'PARTS', 'NetworkConfig', 'MCNetConfig', 'build_compensator', 'MCNet', 'PartCost',
            'network_cost', 'save_model', 'fit_weights', 'load_model']
 
 # %% ../nbs/15_network.ipynb #6e4e8a4d
@@ -62,15 +62,6 @@ class NetworkConfig(Config):
             raise UserError(f"image_size is {self.image_size}; {levels} levels need a multiple of {step}")
 
 # %% ../nbs/15_network.ipynb #c609062f
-SMALL = {
-    "image_size": 128,
-    "keypoints": KeypointConfig(num_keypoints=15, width=20, cap=144, scale=0.5),
-    "motion": MotionConfig(num_keypoints=15, width=32, cap=144, scale=0.5),
-    "generator": GeneratorConfig(channels=(32, 64, 128, 192), residual_blocks=(3, 2, 1, 0), fuse=True),
-    "memory": MemoryConfig(channels=128, height=16, width=16, temperature=128**0.5),
-    "scale": ScaleConfig(hidden=64),
-    "dynamic": DynamicConfig(kernels=2),
-}
 TINY = {
     "image_size": 64,
     "keypoints": KeypointConfig(num_keypoints=12, width=16, cap=96, blocks=4, scale=0.5, kernel=5),
@@ -79,6 +70,12 @@ TINY = {
     "memory": MemoryConfig(channels=64, height=16, width=16, temperature=8.0),
     "scale": ScaleConfig(hidden=64),
     "dynamic": DynamicConfig(kernels=2),
+}
+SMALL = TINY | {  # the same keypoints and motion on the same 32 x 32 pixels: what `tiny` has learned fits in
+    "image_size": 128,
+    "keypoints": dataclasses.replace(TINY["keypoints"], scale=0.25),
+    "motion": dataclasses.replace(TINY["motion"], scale=0.25),
+    "generator": dataclasses.replace(TINY["generator"], residual_blocks=(6, 3, 3, 0)),
 }
 RELEASE = {  # page 16 says why
     "motion": MotionConfig(align_corners=False),
@@ -120,7 +117,7 @@ class MCNetConfig(NetworkConfig):
 
     @classmethod
     def small(cls) -> MCNetConfig:
-        "128 px with motion at 64: trained in minutes on one large GPU."
+        "128 px with motion at 32, as in `tiny`, and a deeper decoder: it starts from what `tiny` has learned."
         return cls(**SMALL)
 
     @classmethod
