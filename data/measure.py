@@ -2,11 +2,12 @@
 
     python data/measure.py synthetic tiny-synthetic     # 480 pairs of 24 people drawn with an unused seed
     python data/measure.py real tiny --data FOLDER      # data/pairs_real_test.csv
+    python data/measure.py faces tiny --data FOLDER     # the same pairs, as face tools and a perceptual loss see them
     python data/measure.py detail tiny --data FOLDER    # the same pairs at 256 pixels, with and without --detail
-    python data/measure.py cross tiny --data FOLDER     # 5 test stills x 3 test clips through `mcnet animate`
+    python data/measure.py cross tiny --data FOLDER     # 5 test stills x 5 test clips through `mcnet animate`
 
-FOLDER has MANIFEST.json, clips/, stills/ and weights/. `real` and `cross` need `pip install mediapipe`. Tables go to
-stdout, the same numbers to data/scores-KIND-NAME.json.
+FOLDER has MANIFEST.json, clips/, stills/ and weights/. `real` needs `pip install mediapipe`, `faces` and `cross` also
+`pip install 'mcnet[dlib]'`. Tables go to stdout, the same numbers to data/scores-KIND-NAME.json.
 """
 
 import argparse
@@ -27,20 +28,23 @@ from mcnet.crops import MediapipeLandmarks
 from mcnet.data import ListedPairs, read_pair_list
 from mcnet.detail import carry_detail, enlarge_to, lost_detail
 from mcnet.faces import FacePairs
+from mcnet.judges import DlibJudge, MediapipeJudge, embedding_cosine, follow, openings
+from mcnet.losses import PerceptualLoss, VGGFeatures
 from mcnet.metrics import (
     blurred,
     copy_source,
     motion_correlation,
-    mouth_opening,
     predicting,
     score_pairs,
 )
-from mcnet.pictures import fit_square
+from mcnet.pictures import fit_square, read_image
 from mcnet.video import read_frames, video_info
 
 HERE = Path(__file__).parent
+VGG_FILE = "vgg19_conv1_1_to_conv3_4_fp16.safetensors"
 SEED = 90_001  # of the people that no training has drawn
-STILLS, CLIPS = 5, ("fomm_10_0", "liveportrait_d18_0", "styletalk_KristiNoem_0")
+STILLS = 5
+CLIPS = "fomm_10_0", "liveportrait_d18_0", "styletalk_KristiNoem_0", "dpe_d_0", "hdtf_RD_Radio2_000_0"
 
 
 def deafened(model):
@@ -69,12 +73,12 @@ def score_all(model, pairs: list[Pair], people: list, motion: torch.Tensor | Non
 
 
 def mouths(model, pairs: list[Pair], landmarks) -> dict:
-    "Mouth opening of the prediction against the truth's, both seen by MediaPipe at four times the size."
-    enlarge = lambda image: F.interpolate(image, scale_factor=4, mode="bicubic").clamp(0, 1)
+    "Mouth opening of the prediction against the truth's, both seen by MediaPipe at 256 pixels."
+    enlarge = lambda image: F.interpolate(image, (256, 256), mode="bicubic").clamp(0, 1)
     sides = {"source": [], "driving": [], "predicted": []}
     for source, driving, *_ in pairs:
         for name, image in zip(sides, (source, driving, predicting(model)(source, driving)), strict=True):
-            sides[name].append(mouth_opening(landmarks(enlarge(image))))
+            sides[name].append(openings(landmarks(enlarge(image)))["mouth"])
     opening = torch.stack([torch.cat(side) for side in sides.values()])  # (3, N)
     found = opening.isfinite().all(0)
     source, driving, predicted = opening[:, found]
@@ -112,6 +116,37 @@ def real(model, options) -> dict:
 
 
 @torch.inference_mode()
+def faces(model, options) -> dict:
+    "Feature distance, identity, and whether mouth and eyes follow: of all the fixed pairs and of each third of motion."
+    with (HERE / "pairs_real_test.csv").open(newline="") as file:
+        thirds = [int(row["tercile"]) for row in csv.DictReader(file)]
+    pairs = list(ListedPairs(read_pair_list(HERE / "pairs_real_test.csv"), options.data, model.config.image_size, 1))
+    groups = {"all": range(len(pairs))}
+    groups |= {n: [i for i, t in enumerate(thirds) if t == k] for k, n in enumerate(("still", "middle", "moving"), 1)}
+    warped = predicting(model, "warped")
+    rivals = {"copy": copy_source, "warp": warped, "blurred warp": blurred(warped), "network": predicting(model)}
+    pictures = {name: torch.cat([rival(pair.source, pair.driving) for pair in pairs]) for name, rival in rivals.items()}
+    truth = torch.cat([pair.driving for pair in pairs])
+    models = options.data / "weights"
+    loss = PerceptualLoss(VGGFeatures(models / VGG_FILE, taps=("relu1_1", "relu2_1", "relu3_1")))
+    table = {name: {group: {} for group in groups} for name in rivals}
+    dlib = DlibJudge()
+    with MediapipeJudge(models / MediapipeJudge.file) as mediapipe:
+        wanted, who = openings(mediapipe(truth).landmarks), dlib(pictures["copy"]).embedding
+        for name, answers in pictures.items():
+            far = torch.tensor([loss(a[None], t[None]).item() for a, t in zip(answers, truth, strict=True)])
+            alike = embedding_cosine(dlib(answers).embedding, who)
+            seen = openings(mediapipe(answers).landmarks)
+            for group, chosen in groups.items():
+                row, chosen = table[name][group], torch.tensor(chosen)
+                row["feature distance"], row["identity"] = far[chosen].mean().item(), alike[chosen].nanmean().item()
+                row |= {part: follow(seen[part][chosen], wanted[part][chosen]) for part in ("mouth", "eyes")}
+                row["faces"] = int(seen["mouth"][chosen].isfinite().sum())
+                print(name, group, row)
+    return table
+
+
+@torch.inference_mode()
 def detail(model, options) -> dict:
     "The fixed pairs at 256 pixels: predictions enlarged, with the source's fine detail, and the best one can do."
     with (HERE / "pairs_real_test.csv").open(newline="") as file:
@@ -138,7 +173,7 @@ def cross(model, options) -> dict:
     "Other people's portraits driven by test clips, through the command line."
     files = json.loads((options.data / "MANIFEST.json").read_text())["files"]
     stills = [f["file"] for f in files if f["kind"] == "still" and f["split"] == "test"][:STILLS]
-    table = []
+    table, dlib = [], DlibJudge()
     model_file = options.data / "weights" / MediapipeLandmarks.file
     with MediapipeLandmarks(model_file) as landmarks, tempfile.TemporaryDirectory() as folder:
         for clip in CLIPS:
@@ -151,9 +186,12 @@ def cross(model, options) -> dict:
                 subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
                 frames, made = torch.stack(list(read_frames(out))).float() / 255, video_info(out)
                 enlarged = F.interpolate(frames, size=(256, 256), mode="bicubic").clamp(0, 1)
+                who = fit_square(read_image(options.data / still), 256)
+                alike = embedding_cosine(dlib(enlarged[::20]).embedding, dlib(who[None]).embedding)
                 row = {
                     "still": Path(still).name, "clip": clip, "frames": len(frames), "frames wanted": len(wanted),
                     "rate kept": made.fps == info.fps, "correlation": motion_correlation(landmarks(enlarged), wanted),
+                    "identity": alike.nanmean().item(),
                 }
                 print(row, flush=True)
                 table.append(row)
@@ -163,7 +201,7 @@ def cross(model, options) -> dict:
 
 
 def main():
-    kinds = {"synthetic": synthetic, "real": real, "detail": detail, "cross": cross}
+    kinds = {"synthetic": synthetic, "real": real, "faces": faces, "detail": detail, "cross": cross}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=kinds)
     parser.add_argument("name", help="registered name; also names the result's file")

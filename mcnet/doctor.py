@@ -86,7 +86,7 @@ def versions(
 OPTIONAL = {  # module -> what it is for; how to get it
     "mediapipe": ("finds faces and their landmarks", "pip install 'mcnet[face]'"),
     "cv2": ("finds faces where mediapipe is missing", "pip install 'opencv-python-headless<5'"),
-    "dlib": ("the landmarks some papers are measured with", "pip install dlib"),
+    "dlib": ("the landmarks some papers are measured with", "pip install 'mcnet[dlib]'"),
     "jupyterlab": ("opens the notebooks of the course", "pip install jupyterlab"),
     "nbdev": ("makes the package from the notebooks", "pip install 'mcnet[dev]'"),
     "skimage": ("has the one real portrait of the course", "pip install scikit-image"),

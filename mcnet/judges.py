@@ -19,9 +19,10 @@ from .crops import MediapipeLandmarks
 from .pictures import to_bytes
 
 # %% auto #0
-__all__ = ['Tool', 'WORK_SIDE', 'JUDGES', 'OWN_TOOLS', 'Seen', 'join_seen', 'MediapipeJudge', 'DlibJudge', 'landmark_distance',
-           'Judge', 'find_judge', 'Verdict', 'judge_seen', 'ask_judges', 'embedding_distance', 'embedding_cosine',
-           'shape_agreement', 'head_angles', 'pose_error', 'jitter', 'openings', 'follow', 'judge_film']
+__all__ = ['Tool', 'WORK_SIDE', 'JUDGES', 'OWN_TOOLS', 'Seen', 'join_seen', 'MediapipeJudge', 'DlibJudge', 'FaceAlignmentJudge',
+           'landmark_distance', 'Judge', 'find_judge', 'Verdict', 'judge_seen', 'ask_judges', 'embedding_distance',
+           'embedding_cosine', 'shape_agreement', 'head_angles', 'pose_error', 'jitter', 'openings', 'follow',
+           'judge_film']
 
 # %% ../nbs/30b_judges.ipynb #14c89e26
 class Seen(typing.NamedTuple):
@@ -121,6 +122,37 @@ class DlibJudge:
                 embedding[i] = torch.tensor(list(self._embed.compute_face_descriptor(array, shape)))
         return Seen(_normalised(points), embedding)
 
+# %% ../nbs/30b_judges.ipynb #1f3d4e10
+class FaceAlignmentJudge:
+    "68 landmarks from face-alignment, the tool of the papers' AKD."
+
+    name = "face-alignment"
+
+    def __init__(
+        self,
+        device: str = "cpu",  # or cuda
+    ):
+        try:
+            import face_alignment
+        except ImportError as error:
+            raise UserError("this judge needs face-alignment; pip install 'mcnet[face-alignment]'") from error
+        try:
+            flat = face_alignment.LandmarksType.TWO_D
+            self._tool = face_alignment.FaceAlignment(flat, device=device, compile=False)
+        except OSError as error:  # also what a failed download raises
+            raise UserError(f"face-alignment could not fetch its weights ({error}); run it once online") from error
+
+    def __call__(
+        self,
+        pictures: torch.Tensor,  # (N, 3, S, S), uint8 or float in [0, 1]
+    ) -> Seen:
+        points = torch.full((len(pictures), 68, 2), float("nan"))
+        for i, picture in enumerate(_for_tools(pictures)):
+            faces = self._tool.get_landmarks_from_image(picture.permute(1, 2, 0).cpu().numpy().copy())
+            if faces:
+                points[i] = torch.as_tensor(faces[0]).float()
+        return Seen(_normalised(points))
+
 # %% ../nbs/30b_judges.ipynb #434f8870
 def landmark_distance(
     prediction: torch.Tensor,  # (N, L, 2), (x, y) in [-1, 1]
@@ -148,6 +180,8 @@ JUDGES = {
         Judge("AKD-mediapipe", "mediapipe", "pixels of 256", "smaller",
               lambda p, t: landmark_distance(p.landmarks, t.landmarks)),
         Judge("AKD-dlib", "dlib", "pixels of 256", "smaller", lambda p, t: landmark_distance(p.landmarks, t.landmarks)),
+        Judge("AKD-face-alignment", "face-alignment", "pixels of 256", "smaller",
+              lambda p, t: landmark_distance(p.landmarks, t.landmarks)),
         Judge("AED-dlib", "dlib", "distance", "smaller", lambda p, t: embedding_distance(p.embedding, t.embedding)),
         Judge("CSIM-dlib", "dlib", "cosine", "larger", lambda p, t: embedding_cosine(p.embedding, t.embedding)),
         Judge("AUCON-blendshape", "mediapipe", "share at 0.5", "larger",
@@ -155,7 +189,7 @@ JUDGES = {
         Judge("PRMSE-mediapipe", "mediapipe", "degrees", "smaller", lambda p, t: pose_error(p.transform, t.transform)),
     )
 }  # fmt: skip
-OWN_TOOLS = {  # what the papers measured with, and that is not here
+OWN_TOOLS = {  # what the papers measured with
     "AKD": "face-alignment", "AED": "OpenFace", "CSIM": "ArcFace", "AUCON": "Py-Feat", "PRMSE": "Py-Feat"
 }  # fmt: skip
 
@@ -168,8 +202,8 @@ def find_judge(
         return JUDGES[name]
     if name in OWN_TOOLS:
         kin = " or ".join(judge for judge in JUDGES if judge.startswith(name + "-"))
-        raise UserError(f"{name} is measured with {OWN_TOOLS[name]}, which mcnet does not use, and other tools give "
-                        f"other numbers; ask for {kin}, which says so in its name")
+        raise UserError(f"{name} is the number of the papers' scripts with {OWN_TOOLS[name]}, and other tools and ways to "
+                        f"average give others; ask for {kin}, which says so in its name")
     raise UserError(f"there is no judge {name!r}; choose from {', '.join(JUDGES)}")
 
 # %% ../nbs/30b_judges.ipynb #ca36fac2

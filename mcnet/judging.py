@@ -177,11 +177,12 @@ def open_tools(
 ) -> list:
     "The face tools that are here; none at all raises `UserError`."
     from mcnet.core import UserError
-    from mcnet.judges import DlibJudge, MediapipeJudge
+    from mcnet.judges import DlibJudge, FaceAlignmentJudge, MediapipeJudge
     from mcnet.weights import find_file
 
     tools, landmarker = [], find_file("face-landmarker")
-    for here in (lambda: stack.enter_context(MediapipeJudge(landmarker or "face_landmarker.task")), DlibJudge):
+    mediapipe = lambda: stack.enter_context(MediapipeJudge(landmarker or "face_landmarker.task"))
+    for here in (mediapipe, DlibJudge, FaceAlignmentJudge):
         try:
             tools.append(here())
         except UserError:

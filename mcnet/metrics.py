@@ -16,8 +16,8 @@ from torch import nn
 from .core import Pair, UserError, check_shape
 
 # %% auto #0
-__all__ = ['Predictor', 'LAYOUTS', 'l1', 'psnr', 'sharpness', 'copy_source', 'predicting', 'blurred', 'Scores', 'bootstrap_mean',
-           'score_pairs', 'align', 'motion_correlation', 'mouth_opening']
+__all__ = ['Predictor', 'l1', 'psnr', 'sharpness', 'copy_source', 'predicting', 'blurred', 'Scores', 'bootstrap_mean',
+           'score_pairs', 'align', 'motion_correlation']
 
 # %% ../nbs/30_metrics.ipynb #81b10f0a
 def l1(
@@ -203,22 +203,3 @@ def motion_correlation(
         return float("nan")
     p, t = (track[good] - track[good].mean(0) for track in (prediction, truth))
     return ((p * t).sum() / (p.square().sum() * t.square().sum()).sqrt().clamp(min=1e-12)).item()
-
-# %% ../nbs/30_metrics.ipynb #74d4e4d3
-LAYOUTS = {  # number of landmarks -> upper and lower inner lip, outer corner of either eye
-    68: (62, 66, 36, 45),
-    468: (13, 14, 33, 263),
-    478: (13, 14, 33, 263),
-}
-
-
-def mouth_opening(
-    landmarks: torch.Tensor,  # (T, L, 2), L = 68 (iBUG order) or 468/478 (mediapipe)
-) -> torch.Tensor:  # (T,), gap of the inner lips as a share of the distance between the outer eye corners
-    "How far the mouth is open. Raises `UserError` for another layout."
-    count = landmarks.shape[-2]
-    if count not in LAYOUTS:
-        raise UserError(f"{count} landmarks are of no known layout; give {', '.join(map(str, LAYOUTS))} landmarks")
-    upper, lower, right, left = LAYOUTS[count]
-    gap = (landmarks[..., lower, :] - landmarks[..., upper, :]).norm(dim=-1)
-    return gap / (landmarks[..., left, :] - landmarks[..., right, :]).norm(dim=-1).clamp(min=1e-6)

@@ -23,6 +23,7 @@ from mcnet.core import UserError
 from mcnet.judges import (
     JUDGES,
     DlibJudge,
+    FaceAlignmentJudge,
     MediapipeJudge,
     Seen,
     ask_judges,
@@ -40,7 +41,7 @@ from mcnet.judges import (
     pose_error,
     shape_agreement,
 )
-from mcnet.metrics import l1, mouth_opening, psnr, sharpness
+from mcnet.metrics import l1, psnr, sharpness
 from mcnet.pictures import Notice
 from mcnet.pixels import (
     LPIPS,
@@ -491,7 +492,9 @@ def test_film():
 @pytest.mark.parametrize("count", [68, 478])
 def test_openings(count):
     landmarks = points(5, count)
-    torch.testing.assert_close(openings(landmarks)["mouth"], mouth_opening(landmarks))
+    upper, lower, right, left = {68: (62, 66, 36, 45), 478: (13, 14, 33, 263)}[count]
+    distance = lambda a, b: (landmarks[:, a] - landmarks[:, b]).norm(dim=-1)
+    torch.testing.assert_close(openings(landmarks)["mouth"], distance(upper, lower) / distance(right, left))
     with pytest.raises(UserError, match="no known layout"):
         openings(landmarks[:, :5])
 
@@ -582,9 +585,37 @@ def test_missing_tools_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="face-recognition-models"):
         DlibJudge()
+    monkeypatch.setitem(sys.modules, "face_alignment", None)
+    with pytest.raises(UserError, match=r"pip install 'mcnet\[face-alignment\]'"):
+        FaceAlignmentJudge()
     monkeypatch.setitem(sys.modules, "mediapipe", None)
+    (tmp_path / "some.task").touch()
     with pytest.raises(UserError, match="pip install mediapipe"):
-        MediapipeJudge(tmp_path / "nothing.task")
+        MediapipeJudge(tmp_path / "some.task")
+
+
+def test_face_alignment(monkeypatch):
+    "A stand-in for the package, which fetches its weights: the calls are those of face-alignment 1.5."
+
+    class FaceAlignment:
+        def __init__(self, kind, device, compile):
+            if device == "offline":
+                raise ConnectionError("no route")
+
+        def get_landmarks_from_image(self, picture):
+            assert picture.shape == (256, 256, 3) and picture.dtype == "uint8"
+            return [np.full((68, 2), 128.0), np.zeros((68, 2))] if picture.any() else None
+
+    module = type(sys)("face_alignment")
+    module.FaceAlignment, module.LandmarksType = FaceAlignment, type("Kind", (), {"TWO_D": 1})
+    monkeypatch.setitem(sys.modules, "face_alignment", module)
+    seen = FaceAlignmentJudge()(torch.stack([torch.ones(3, 64, 64), torch.zeros(3, 64, 64)]))
+    torch.testing.assert_close(seen.landmarks[0], torch.zeros(68, 2))
+    assert seen.found.tolist() == [True, False]
+    same = judge_seen("AKD-face-alignment", {"itself": seen}, seen)
+    assert same.mean("itself") == 0 and same.failure_rate("itself") == 0.5
+    with pytest.raises(UserError, match="no route"):
+        FaceAlignmentJudge("offline")
 
 
 def test_published_measurements():
