@@ -17,13 +17,17 @@ import safetensors.torch
 import torch
 
 # %% auto #0
-__all__ = ['UserError', 'expect_error', 'check_shape', 'Pair', 'Keypoints', 'Motion', 'Context', 'Compensated', 'Prediction',
-           'Config', 'atomic_path', 'save_weights', 'load_weights', 'pick_device', 'half_precision', 'seed_everything',
-           'budget', 'unsolved']
+__all__ = ['UserError', 'Notice', 'expect_error', 'check_shape', 'Pair', 'Keypoints', 'Motion', 'Context', 'Compensated',
+           'Prediction', 'Config', 'atomic_path', 'save_weights', 'load_weights', 'pick_device', 'half_precision',
+           'seed_everything', 'budget', 'unsolved']
 
 # %% ../nbs/00_core.ipynb #050fccda
 class UserError(ValueError):
     "Something the user can mend. The text says what was given, what is needed and what to do."
+
+
+class Notice(UserWarning):
+    "Something the user should know and need not mend; the command line prints its text."
 
 # %% ../nbs/00_core.ipynb #e5148758
 @contextmanager

@@ -16,10 +16,11 @@ from torch import nn
 
 from . import losses
 from .core import Config, Motion, Pair, Prediction, UserError, half_precision
+from .grid import ThinPlateSpline
 
 # %% auto #0
 __all__ = ['LossWeights', 'picture_terms', 'determinants', 'keypoint_terms', 'guiding_terms', 'batches', 'join_pairs', 'Mixture',
-           'Objective']
+           'precision', 'Objective']
 
 # %% ../nbs/09a_objective.ipynb #4d1d29df
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +87,16 @@ def determinants(
     jacobian = torch.cat([points.jacobian for points in both]).float()  # (2B, K, 2, 2)
     return jacobian[..., 0, 0] * jacobian[..., 1, 1] - jacobian[..., 0, 1] * jacobian[..., 1, 0]
 
+# %% ../nbs/09a_objective.ipynb #cbfa76db
+def _random_transform(images: torch.Tensor, generator: torch.Generator, share: tuple[int, int]):
+    "Bendings for part i of n of a large batch: all are drawn, the part's own are kept."
+    part, parts = share
+    count = len(images)
+    transform = losses.RandomTransform(count * parts, generator=generator, device=images.device)
+    mine = [tensor[part * count : (part + 1) * count] for tensor in transform.spline[:3]]
+    transform.spline = ThinPlateSpline(*mine, transform.spline.metric)
+    return transform
+
 # %% ../nbs/09a_objective.ipynb #cc85dc6b
 def keypoint_terms(
     prediction: Prediction,
@@ -94,11 +105,12 @@ def keypoint_terms(
     weights: LossWeights,
     *,
     generator: torch.Generator,  # of the random transform
+    share: tuple[int, int] = (0, 1),  # this batch is part 0 of 1; or part i of n, all of one size
 ) -> dict[str, torch.Tensor]:  # weighted scalars
     "What keeps keypoints in order: they follow known transforms, keep apart, and stay invertible."
     terms, points = {}, prediction.driving_keypoints
     if weights.equivariance or weights.jacobian:
-        transform = losses.RandomTransform(len(pair.driving), generator=generator, device=pair.driving.device)
+        transform = _random_transform(pair.driving, generator, share)
         value, jacobian = losses.equivariance_losses(detector, pair.driving, points, transform)
         terms |= {"equivariance": weights.equivariance * value, "jacobian": weights.jacobian * jacobian}
     if weights.distance:
@@ -131,17 +143,18 @@ def guiding_terms(
 def batches(
     pairs: Iterable[Pair],  # a list, a loader, or an endless source with `batch(number)` or `batches(start)`
     start: int = 0,  # number of the first batch wanted
+    every: int = 1,  # then every so many: each of two processes takes every second
 ) -> Iterator[Pair]:
-    "Batch `start` and all after it, without end: the same order however often a run was interrupted."
+    "Batch `start`, `start + every` …, without end: the same order however often a run was interrupted."
     if hasattr(pairs, "batches"):
-        yield from pairs.batches(start)
+        yield from pairs.batches(start, every)
     if hasattr(pairs, "batch"):
-        yield from map(pairs.batch, itertools.count(start))
+        yield from map(pairs.batch, itertools.count(start, every))
     number = 0
     while True:
         before = number
         for pair in pairs:
-            if number >= start:
+            if number >= start and (number - start) % every == 0:
                 yield pair
             number += 1
         if number == before:
@@ -173,16 +186,28 @@ class Mixture:
     def __init__(self, iterables: list[Iterable[Pair]], seed: int):
         self.iterables, self.seed = list(iterables), seed
 
-    def batches(self, start: int) -> Iterator[Pair]:
-        "All batches from number `start` on."
-        streams = [batches(iterable, start) for iterable in self.iterables]
-        for number, parts in enumerate(zip(*streams, strict=True), start):
+    def batches(self, start: int, every: int = 1) -> Iterator[Pair]:
+        "Batch `start` and every so many after it."
+        streams = [batches(iterable, start, every) for iterable in self.iterables]
+        for number, parts in zip(itertools.count(start, every), zip(*streams, strict=True)):
             joined = join_pairs(list(parts))
             order = torch.randperm(len(joined.source), generator=torch.Generator().manual_seed(self.seed + number))
             yield Pair(*[None if tensor is None else tensor[order.to(tensor.device)] for tensor in joined])
 
     def __iter__(self) -> Iterator[Pair]:
         return self.batches(0)
+
+# %% ../nbs/09a_objective.ipynb #917fc98f
+def precision(
+    amp: str,  # auto, bf16, fp16 or no
+    device: torch.device,
+) -> torch.dtype | None:  # None: everything in float32
+    "The type in which convolutions run on a device."
+    if amp == "fp16" and device.type != "cuda":
+        raise UserError(f"amp fp16 needs a CUDA device, but this run is on {device.type}; choose auto, bf16 or no")
+    if amp == "auto":
+        amp = "bf16" if half_precision(device) else "no"
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(amp)
 
 # %% ../nbs/09a_objective.ipynb #18b04393
 class Objective(nn.Module):
@@ -192,25 +217,27 @@ class Objective(nn.Module):
         self,
         model: nn.Module,  # a TalkingHead: forward(source, driving) -> Prediction, with a `detector`
         perceptual: Callable,  # (prediction, truth) -> scalar
-        config: LossWeights,  # a TrainConfig: also seed and amp
+        config: LossWeights,  # a TrainConfig: also seed, amp and compile
     ):
         super().__init__()
         self.model, self.perceptual, self.config = model, perceptual, config
+        self.predict = torch.compile(model.forward) if config.compile else model.forward
 
     def forward(
         self,
         pair: Pair,
         step: int,  # decides the random transform
         progress: float,  # share of the run that is done
+        share: tuple[int, int] = (0, 1),  # this batch is part i of n of a larger one
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:  # weighted scalars by name; determinants (2B, K)
         config = self.config
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
         device = pair.source.device
-        half = half_precision(device) if config.amp == "auto" else config.amp == "bf16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            prediction = self.model(pair.source, pair.driving)
+        half = precision(config.amp, device)
+        with torch.autocast(device.type, half or torch.bfloat16, enabled=half is not None):
+            prediction = self.predict(pair.source, pair.driving)
             terms = picture_terms(prediction, pair, self.perceptual, config)
-            terms |= keypoint_terms(prediction, pair, self.model.detector, config, generator=generator)
+            terms |= keypoint_terms(prediction, pair, self.model.detector, config, generator=generator, share=share)
             if config.consistency and any(c.memory_value is not None for c in prediction.compensated):
                 terms["consistency"] = config.consistency * losses.consistency_loss(prediction.compensated)
         if config.recipe == "guided":

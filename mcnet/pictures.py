@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
+from .core import Notice as Notice
 from .core import UserError, atomic_path
 
 # %% auto #0
-__all__ = ['TAG', 'read_image', 'to_bytes', 'centre_crop', 'fit_square', 'Notice', 'write_image']
+__all__ = ['TAG', 'read_image', 'to_bytes', 'centre_crop', 'fit_square', 'write_image']
 
 # %% ../nbs/20a_pictures.ipynb #53006c18
 def read_image(
@@ -136,10 +137,6 @@ def fit_square(
     return resized if square.ndim == 4 else resized[0]
 
 # %% ../nbs/20a_pictures.ipynb #d9f7817f
-class Notice(UserWarning):
-    "Something the user should know and need not mend; the command line prints its text."
-
-
 TAG = "synthetic: made by mcnet, not a recording"
 
 # %% ../nbs/20a_pictures.ipynb #f9d46c81

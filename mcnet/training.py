@@ -5,109 +5,31 @@
 # %% ../nbs/09_training.ipynb #6687e255
 from __future__ import annotations
 
-import copy
 import dataclasses
 import functools
 import itertools
 import json
 import math
-import sys
 import time
-import typing
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
-from accelerate import Accelerator
-from rich.progress import BarColumn, Progress, TextColumn
 from torch import nn
 
-from .core import Pair, Prediction, UserError, atomic_path, pick_device, save_weights
+from . import checkpoints
+from .checkpoints import DETERMINANT, History, Stopped, TrainState, save_checkpoint, start_run
+from .core import Pair, Prediction, UserError, atomic_path, save_weights
 from .grid import resize_map
-from .layers import channels_last
-from .objective import LossWeights, Mixture, Objective, batches
+from .meter import Ahead, Meter, in_notebook, pinned, reporting, tensorboard
+from .objective import Mixture, batches
 from .plots import setup, show_strip
+from .recipes import TrainConfig, copy_buffers, recompute_statistics, scheduled_rate, update_average
 
 # %% auto #0
-__all__ = ['DETERMINANT', 'KEPT', 'FREE', 'RunSettings', 'TrainConfig', 'scheduled_rate', 'mix', 'update_average',
-           'recompute_statistics', 'History', 'TrainState', 'start_run', 'train_step', 'explain_failure',
-           'save_checkpoint', 'load_checkpoint', 'preview_figure', 'train']
-
-# %% ../nbs/09_training.ipynb #0539a5dd
-@dataclasses.dataclass(frozen=True)
-class RunSettings(LossWeights):
-    "How a run goes: how long, how fast, how safely; and the weights of the losses."
-
-    steps: int = 0  # stop after this many steps; 0 = no limit
-    minutes: float = 0.0  # stop after this many minutes; 0 = no limit. With both, the first to come
-    batch_size: int = 16  # pairs per batch; for whoever makes the pairs
-    learning_rate: float = 8e-4  # peak of the schedule
-    schedule: str = "one-cycle"  # or "drop": constant, from 80 % of the run on a tenth of it (release)
-    warmup: float = 0.1  # share of the run in which the rate rises
-    floor: float = 0.02  # share of the peak at which it ends
-    betas: tuple[float, float] = (0.5, 0.999)  # of Adam
-    clip: float = 1.0  # largest gradient norm of each net (detector, motion, generator); 0 = no limit
-    faster: str = ""  # parameters with this word in their name …
-    faster_by: float = 10.0  # … learn this many times faster
-    ema: float = 0.999  # decay of the averaged weights: those are the ones to keep
-    norm_batches: int = 30  # batches from which their batch-norm statistics are taken in the end
-    amp: str = "auto"  # precision of the nets: bf16, no (float32), or auto: bf16 where the device has it
-    channels_last: bool = True  # memory order of convolution weights: faster on CPUs and tensor cores
-    seed: int = 0  # of the random transforms
-    log_every: int = 20  # steps between two rows of the history
-    save_minutes: float = 3.0  # between two checkpoints
-    milestones: tuple[float, ...] = (0.1, 0.3, 1.0)  # shares of the run at which to score and to draw
-
-    def __post_init__(self):
-        if self.steps <= 0 and self.minutes <= 0:
-            raise UserError("TrainConfig has neither steps nor minutes, so it would never end; set one of them")
-        for name, allowed in {"amp": ("auto", "bf16", "no"), "schedule": ("one-cycle", "drop")}.items():
-            if getattr(self, name) not in allowed:
-                raise UserError(f"{name} is {getattr(self, name)!r}; choose {' or '.join(allowed)}")
-
-# %% ../nbs/09_training.ipynb #ad7a2d74
-@dataclasses.dataclass(frozen=True)
-class TrainConfig(RunSettings):
-    "The settings of a run, with the recipes that have a name."
-
-    @classmethod
-    def quick(cls) -> TrainConfig:
-        "The run of this page: 32 px, two or three minutes on two cores."
-        some = dict(perceptual=3.0, l1=30.0, distance=1.0, distance_threshold=0.1, learning_rate=3e-3, ema=0.98)
-        return cls(steps=400, minutes=2.5, **some)
-
-    @classmethod
-    def paper(cls) -> TrainConfig:
-        "The paper's weights, 10 each, on means; and what it has not: L1 pyramid, determinants, hinge, one cycle, EMA."
-        return cls(steps=100_000, learning_rate=2e-4, warmup=0.01)
-
-    @classmethod
-    def release(cls) -> TrainConfig:
-        "The authors' published training as far as this loop goes (release §8); page 16 lists what still differs."
-        some = dict(l1=0.0, determinant=0.0, distance_form="sign", learning_rate=2e-4, schedule="drop", clip=10.0)
-        return cls(steps=100_000, batch_size=8, ema=0.0, amp="no", **some)
-
-    @classmethod
-    def guided(cls) -> TrainConfig:
-        "For the shipped weights: the true flow and visibility of synthetic heads help while the network is young."
-        some = dict(distance=1.0, distance_threshold=0.08, consistency=1.0, flow=20.0, visibility=0.5, warped=2.0)
-        return cls(minutes=60, faster="bank", **some)
-
-# %% ../nbs/09_training.ipynb #39b72871
-def scheduled_rate(
-    progress: float,  # share of the run that is done, 0 … 1
-    config: TrainConfig,
-) -> float:  # learning rate
-    "One cycle: along a cosine from a tenth of the peak to the peak, then down to the floor. Drop: a step at 80 %."
-    if config.schedule == "drop":
-        return config.learning_rate * (0.1 if progress >= 0.8 else 1.0)
-    if progress < config.warmup:
-        low, share = 0.1, progress / config.warmup
-    else:
-        low, share = config.floor, 1 - min(1.0, (progress - config.warmup) / (1 - config.warmup))
-    return config.learning_rate * (low + (1 - low) * (1 - math.cos(math.pi * share)) / 2)
+__all__ = ['mix', 'train_step', 'preview_figure', 'train']
 
 # %% ../nbs/09_training.ipynb #c6c2620c
 def mix(
@@ -117,239 +39,69 @@ def mix(
     "Mix kinds of pairs within every batch, so that batch normalisation always sees the same mixture."
     return Mixture(iterables, seed)
 
-# %% ../nbs/09_training.ipynb #f6ffe6c8
-@torch.no_grad()
-def update_average(
-    average: nn.Module,  # changed in place
-    model: nn.Module,
-    decay: float,  # 0 copies the model, 1 keeps the average
-):
-    "One step of an exponential moving average over all parameters."
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
-
-
-def _copy_buffers(average: nn.Module, model: nn.Module):
-    "Give the average the model's batch-norm statistics: good enough to look at, not to keep."
-    for mine, theirs in zip(average.buffers(), model.buffers(), strict=True):
-        mine.copy_(theirs)
-
-
-@torch.no_grad()
-def recompute_statistics(
-    model: nn.Module,  # changed in place; ends in eval mode
-    pairs: Iterable[Pair],  # the mixture the network will meet
-    device: torch.device | str = "cpu",
-):
-    "Batch-norm statistics that belong to these weights: the plain mean over all batches given, in float32."
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # PyTorch's sign for a plain mean
-    model.train()
-    for pair in pairs:
-        model(pair.source.to(device), pair.driving.to(device))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    model.eval()
-
-# %% ../nbs/09_training.ipynb #3289e7fb
-@dataclasses.dataclass
-class History:
-    "What happened: one row every few steps, one score every milestone."
-
-    rows: list[dict[str, float]] = dataclasses.field(default_factory=list)  # step, seconds, learning_rate, losses
-    scores: list[dict[str, float]] = dataclasses.field(default_factory=list)  # step, seconds, what `score` returned
-
-    def curve(
-        self,
-        name: str = "loss",  # a column of rows or scores
-    ) -> list[tuple[float, float]]:  # (step, value)
-        "One column, ready for `show_curve`."
-        return [(row["step"], row[name]) for row in self.rows + self.scores if name in row]
-
-
-@dataclasses.dataclass
-class TrainState:
-    "All that a run is made of: save it, load it, and the run goes on as if nothing had happened."
-
-    config: TrainConfig
-    objective: nn.Module  # the network with its losses, as the accelerator prepared it
-    model: nn.Module  # the network that learns
-    average: nn.Module  # its averaged copy
-    optimizer: typing.Any
-    accelerator: Accelerator
-    device: torch.device
-    history: History = dataclasses.field(default_factory=History)
-    step: int = 0  # steps done
-    seconds: float = 0.0  # spent so far
-    reached: int = 0  # milestones passed
-    pending: list[torch.Tensor] = dataclasses.field(default_factory=list)  # losses not yet looked at
-    names: list[str] = dataclasses.field(default_factory=list)  # of the columns of `pending`
-
-    @property
-    def progress(self) -> float:
-        "Share of the run that is done."
-        config = self.config
-        by_steps = self.step / config.steps if config.steps else 0.0
-        return min(1.0, max(by_steps, self.seconds / (60 * config.minutes) if config.minutes else 0.0))
-
-# %% ../nbs/09_training.ipynb #97eceb7e
-def start_run(
-    model: nn.Module,
-    config: TrainConfig,
-    perceptual: Callable,  # (prediction, truth) -> scalar
-    *,
-    device: str = "auto",  # auto, cpu, cuda or mps
-) -> TrainState:
-    "Put everything on its device and make the optimiser."
-    accelerator = Accelerator(device_placement=False)
-    device = accelerator.device if accelerator.num_processes > 1 else pick_device(device)
-    model.to(device).train()
-    if config.channels_last:
-        channels_last(model)
-    average = copy.deepcopy(model).requires_grad_(False).eval()
-    groups = {1.0: [], config.faster_by: []}
-    for name, parameter in model.named_parameters():
-        groups[config.faster_by if config.faster and config.faster in name else 1.0].append(parameter)
-    groups = [{"params": params, "scale": scale} for scale, params in groups.items() if params]
-    optimizer = torch.optim.Adam(groups, config.learning_rate, config.betas, fused=True)
-    objective = Objective(model, perceptual, config).to(device)
-    objective, optimizer = accelerator.prepare(objective, optimizer)
-    return TrainState(config, objective, model, average, optimizer, accelerator, device)
-
 # %% ../nbs/09_training.ipynb #7f19918e
-DETERMINANT = "determinant "  # how the names of those columns begin that only a failed run looks at
+@contextmanager
+def _compiling(on: bool) -> Iterator[None]:
+    "Say in one sentence that torch.compile failed: it needs a compiler, and not every machine has one."
+    try:
+        yield
+    except Exception as error:
+        if not on or isinstance(error, UserError):
+            raise
+        why = str(error).strip().partition("\n")[0]
+        raise UserError(f"torch.compile failed ({why}); leave compile out, or install a C++ compiler") from error
 
 
+def _gradients(state: TrainState, parts: tuple[Pair, ...]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    "Gradients of the mean over all parts; the mean terms, and for each keypoint the smallest determinant."
+    accelerator, means, lowest = state.accelerator, {}, []
+    for number, pair in enumerate(parts):
+        last = number == len(parts) - 1
+        pair = Pair(*[None if tensor is None else tensor.to(state.device, non_blocking=True) for tensor in pair])
+        world = accelerator.num_processes
+        share = number * world + accelerator.process_index, len(parts) * world
+        with nullcontext() if last else accelerator.no_sync(state.objective):
+            with _compiling(state.config.compile):
+                terms, dets = state.objective(pair, state.step, state.progress, share)
+            state.scaler.scale(sum(terms.values()) / len(parts)).backward()
+        for name, term in terms.items():
+            means[name] = means.get(name, 0.0) + term.detach() / len(parts)
+        lowest.append(dets.abs().amin(0))  # (K,)
+    return means, torch.stack(lowest).amin(0)
+
+# %% ../nbs/09_training.ipynb #b0340036
 def train_step(
     state: TrainState,  # changed in place
-    pair: Pair,
+    *parts: Pair,  # one batch, or `accumulate` batches of one size
 ):
     "Losses, gradients, one step of Adam, one step of the average. Nothing here waits for a GPU."
-    config = state.config
-    pair = Pair(*[None if tensor is None else tensor.to(state.device, non_blocking=True) for tensor in pair])
-    rate = scheduled_rate(state.progress, config)
+    config, rate = state.config, scheduled_rate(state.progress, state.config)
     for group in state.optimizer.param_groups:
         group["lr"] = rate * group["scale"]
-    terms, dets = state.objective(pair, state.step, state.progress)
-    loss = sum(terms.values())
     state.optimizer.zero_grad(set_to_none=True)
-    state.accelerator.backward(loss)
-    limit, parts = config.clip or math.inf, dict(state.model.named_children())
-    norms = [nn.utils.clip_grad_norm_(part.parameters(), limit).to(loss.device) for part in parts.values()]
-    state.optimizer.step()
+    terms, nearest = _gradients(state, parts)
+    state.scaler.unscale_(state.optimizer)
+    limit, nets = config.clip or math.inf, dict(state.model.named_children())
+    norms = [nn.utils.clip_grad_norm_(net.parameters(), limit).to(nearest.device) for net in nets.values()]
+    if state.scaler.is_enabled():  # an overflow is the scaler's business: it leaves the step out
+        norms = [norm.nan_to_num(posinf=0.0) for norm in norms]
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
     update_average(state.average, state.model, min(config.ema, (1 + state.step) / (10 + state.step)))
     state.step += 1
-    nearest = dets.abs().amin(0)  # (K,)
-    state.names = ["loss", *terms, *(f"gradient of {name}" for name in parts)]
+    state.names = ["loss", *terms, *(f"gradient of {name}" for name in nets)]
     state.names += [f"{DETERMINANT}of keypoint {k}" for k in range(len(nearest))]
-    state.pending.append(torch.cat([torch.stack([loss, *terms.values(), *norms]).detach().float(), nearest]))
+    values = torch.stack([sum(terms.values()), *terms.values(), *norms]).float()
+    state.pending.append(torch.cat([values, nearest]))
 
-# %% ../nbs/09_training.ipynb #0b05f482
-def _look_at_losses(state: TrainState) -> torch.Tensor:
-    "The losses since the last row, (steps, columns), in one transfer; stops the run if one is not finite."
-    if not state.pending:
-        return torch.zeros(0, len(state.names))
-    values = torch.stack(state.pending).cpu()
-    bad = values.isfinite().all(1).logical_not().nonzero()
-    if len(bad):
-        first = int(bad[0])
-        row = dict(zip(state.names, values[first].tolist(), strict=True))
-        raise UserError(explain_failure(row, state.step - len(values) + first))
-    return values
-
-
-def explain_failure(
-    row: dict[str, float],  # name -> value, of the first step that failed
-    step: int,  # its number
-) -> str:
-    "Which losses went wrong, and whether a keypoint's Jacobian had collapsed."
-    dets = {name: value for name, value in row.items() if name.startswith(DETERMINANT)}
-    broken = [f"{name} is {v}" for name, v in row.items() if not math.isfinite(v) and name not in dets]
-    lowest = min(dets, key=lambda name: dets[name] if math.isfinite(dets[name]) else -1.0)
-    return (
-        f"training broke at step {step}: {', '.join(broken)}; the smallest determinant is {dets[lowest]:.2g}, "
-        f"{lowest.removeprefix(DETERMINANT)}; lower learning_rate or raise the weight of the determinant loss"
-    )
-
-
-def _write_row(state: TrainState):
-    "Append the mean losses since the last row to the history."
-    means = dict(zip(state.names, _look_at_losses(state).mean(0).tolist(), strict=True))
+# %% ../nbs/09_training.ipynb #f5cae7e9
+def _write_row(state: TrainState, meter: Meter):
+    "Append the mean losses since the last row, and the speed, to the history."
+    means = dict(zip(state.names, checkpoints.look_at_losses(state).mean(0).tolist(), strict=True))
     means = {name: value for name, value in means.items() if not name.startswith(DETERMINANT)}
     now = {"step": state.step, "seconds": state.seconds, "learning_rate": scheduled_rate(state.progress, state.config)}
-    state.history.rows.append(now | means)
+    state.history.rows.append(now | means | meter.read())
     state.pending = []
-
-# %% ../nbs/09_training.ipynb #0282014b
-KEPT = ("step", "seconds", "reached", "pending", "names")  # what a checkpoint keeps as it is
-FREE = {"steps", "minutes", "log_every", "save_minutes", "milestones"}  # settings that may change between two sittings
-
-
-def save_checkpoint(
-    state: TrainState,
-    path: str | Path,
-):
-    "Write all that is needed to go on, atomically; a run that has gone wrong is not written."
-    _look_at_losses(state)
-    values = {name: getattr(state, name).state_dict() for name in ("model", "average", "optimizer")}
-    values |= {"config": state.config.to_dict(), "history": dataclasses.asdict(state.history)}
-    values |= {name: getattr(state, name) for name in KEPT}
-    if state.accelerator.is_main_process:
-        with atomic_path(path) as temporary:
-            torch.save(values, temporary)
-
-
-def load_checkpoint(
-    state: TrainState,  # changed in place
-    path: str | Path,
-):
-    "Go on where `save_checkpoint` stopped. Other settings than the run's own are refused (raises `UserError`)."
-    try:
-        values = torch.load(path, map_location=state.device, weights_only=True)
-    except Exception as error:
-        raise UserError(f"{path} is not a complete checkpoint ({error}); remove it to start afresh") from error
-    old, new = TrainConfig.from_dict(values["config"]).to_dict(), state.config.to_dict()
-    other = [f"{name} = {old[name]}" for name in new if name not in FREE and old[name] != new[name]]
-    if other:
-        raise UserError(f"{path} was trained with {', '.join(other)}; use the same settings or another folder")
-    for name in ("model", "average", "optimizer"):
-        getattr(state, name).load_state_dict(values[name])
-    state.history = History(**values["history"])
-    for name in KEPT:
-        setattr(state, name, values[name])
-
-# %% ../nbs/09_training.ipynb #4fba0f07
-def _in_notebook() -> bool:
-    "Whether a notebook shows what we display."
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return hasattr(shell, "kernel")
-
-
-def _describe(state: TrainState) -> str:
-    "Where a run stands, in one line."
-    row, left = state.history.rows[-1], state.seconds * (1 / state.progress - 1)
-    rate = f"rate {row['learning_rate']:.1e}"
-    return f"step {state.step}, loss {row['loss']:.3f}, {rate}, {state.seconds:.0f} s, {left:.0f} s to go"
-
-
-@contextmanager
-def _reporting(speak: bool) -> Iterator[Callable[[TrainState], None]]:
-    "A function that shows where a run stands: a line that renews itself, a bar, or a log."
-    if not speak:
-        yield lambda state: None
-    elif _in_notebook():
-        from IPython.display import display
-
-        handle = display({"text/plain": "training …"}, raw=True, display_id=True)
-        yield lambda state: handle.update({"text/plain": _describe(state)}, raw=True)
-    elif sys.stdout.isatty():
-        with Progress(BarColumn(), TextColumn("{task.description}")) as bar:
-            task = bar.add_task("training …", total=1.0)
-            yield lambda state: bar.update(task, completed=state.progress, description=_describe(state))
-    else:
-        yield lambda state: print(_describe(state), flush=True)
 
 # %% ../nbs/09_training.ipynb #caecadd0
 def preview_figure(
@@ -367,56 +119,109 @@ def preview_figure(
     return show_strip(table, titles, size=1.1, suptitle=title)
 
 
-@torch.no_grad()
-def _pass_milestone(state: TrainState, score: Callable | None, preview: Pair | None, out: Path | None):
-    "Look at the averaged network: score it, and draw held-out pairs inline or into the folder."
-    state.reached += 1
-    _copy_buffers(state.average, state.model)
-    row = dict(score(state.average)) if score else {}
-    state.history.scores.append({"step": state.step, "seconds": state.seconds} | row)
-    if preview is None or not (out or _in_notebook()):
-        return
+def _draw_milestone(state: TrainState, preview: Pair, out: Path | None, log: Callable):
+    "Held-out pairs by the averaged network: inline, into the folder, and for TensorBoard."
     prediction = state.average(preview.source.to(state.device), preview.driving.to(state.device))
     with plt.rc_context():  # our style for this one figure, whoever runs the loop
         setup()
         figure = preview_figure(prediction, preview, title=f"after {state.step} steps")
         if out:
-            figure.savefig(out / f"preview_{state.step:06d}.png")
-    if _in_notebook():
+            with atomic_path(out / f"preview_{state.step:06d}.png") as temporary:
+                figure.savefig(temporary)
+        log(state.step, {}, figure)
+    if in_notebook():
         plt.show()
     plt.close(figure)
 
+
+@torch.no_grad()
+def _pass_milestone(state: TrainState, score: Callable | None, preview: Pair | None, out: Path | None, log: Callable):
+    "Look at the averaged network: score it and draw."
+    state.reached += 1
+    copy_buffers(state.average, state.model)
+    row = dict(score(state.average)) if score else {}
+    state.history.scores.append({"step": state.step, "seconds": state.seconds} | row)
+    log(state.step, row)
+    if preview is not None and state.accelerator.is_main_process and (out or in_notebook()):
+        _draw_milestone(state, preview, out, log)
+
 # %% ../nbs/09_training.ipynb #dce0f1c2
-def _run_steps(state: TrainState, stream: Iterator[Pair], on_step: Callable, on_milestone: Callable, out: Path | None):
-    "A step, and now and then a row, a milestone, a checkpoint."
-    began, saved, config = time.perf_counter() - state.seconds, time.perf_counter(), state.config
-    with _reporting(state.accelerator.is_main_process) as report:
-        while state.progress < 1:
-            train_step(state, next(stream))
+def _agree(state: TrainState, seconds: float, who: str) -> tuple[float, str]:
+    "The same time, and the same answer to 'who asked to stop?', on every process."
+    if state.channel is None:
+        return seconds, who
+    told = [None] * state.accelerator.num_processes
+    torch.distributed.all_gather_object(told, (seconds, who), group=state.channel)
+    return max(time for time, _ in told), next((who for _, who in told if who), "")
+
+
+@dataclasses.dataclass
+class _Hooks:
+    "What happens beside the steps; each is called with the state."
+
+    step: Callable
+    row: Callable
+    milestone: Callable
+    save: Callable
+
+
+def _run_steps(state: TrainState, stream: Iterator[Pair], hooks: _Hooks) -> str:
+    "Steps until the run is done, or until somebody asks to stop: then who it was."
+    began, config = time.perf_counter() - state.seconds, state.config
+    meter, saved, who = Meter(state.device), time.perf_counter(), ""
+    with checkpoints.stop_requests() as asked:
+        while state.progress < 1 and not who:
+            with meter.spending("data"):
+                parts = [next(stream) for _ in range(config.accumulate)]
+            train_step(state, *parts)
+            meter.images += len(parts) * len(parts[0].source) * state.accelerator.num_processes
             state.seconds = time.perf_counter() - began
+            hooks.step(state)
+            state.seconds, who = _agree(state, state.seconds, asked())
             done = state.progress >= 1
-            if on_step:
-                on_step(state)
             if state.step % config.log_every == 0 or done:
-                _write_row(state)
-                report(state)
-            if state.reached < len(config.milestones) and state.progress >= config.milestones[state.reached]:
-                on_milestone(state)
-            if out and (time.perf_counter() - saved > 60 * config.save_minutes or done):
-                save_checkpoint(state, out / "checkpoint.pt")
-                saved = time.perf_counter()
+                _write_row(state, meter)
+                hooks.row(state)
+            with meter.spending("pause"):
+                if state.reached < len(config.milestones) and state.progress >= config.milestones[state.reached]:
+                    hooks.milestone(state)
+                if done or who or time.perf_counter() - saved > 60 * config.save_minutes:
+                    hooks.save(state)
+                    saved = time.perf_counter()
+    return "" if state.progress >= 1 else who
 
-
+# %% ../nbs/09_training.ipynb #69225033
 @torch.no_grad()
 def _finish(state: TrainState, stream: Iterator[Pair]):
     "The averaged weights become the model's, with batch-norm statistics of their own."
     torch._foreach_copy_(list(state.model.parameters()), list(state.average.parameters()))
-    recompute_statistics(state.model, itertools.islice(stream, state.config.norm_batches), state.device)
+    if not state.config.frozen_norms:
+        recompute_statistics(state.model, itertools.islice(stream, state.config.norm_batches), state.device)
+    state.model.eval()
 
 
 def _save_plainly(path: Path, model: nn.Module, config: TrainConfig):
     "Write weights with the network's config, if it carries one, else with the run's."
     save_weights(path, model.state_dict(), getattr(model, "config", config), recipe=config.recipe)
+
+
+def _hooks(state: TrainState, out: Path | None, best: str, on_step: Callable | None, **tools: Callable) -> _Hooks:
+    "What `train` was asked to do beside training; `tools`: report, log, milestone."
+
+    def on_row(state):
+        tools["report"](state)
+        tools["log"](state.step, state.history.rows[-1])
+
+    def on_milestone(state):
+        tools["milestone"](state)
+        if best and checkpoints.is_best(state.history.scores, best) and out:
+            save_checkpoint(state, out / "best.pt")
+
+    def on_save(state):
+        if out:
+            save_checkpoint(state, out / "checkpoint.pt", state.config.keep)
+
+    return _Hooks(on_step or (lambda state: None), on_row, on_milestone, on_save)
 
 # %% ../nbs/09_training.ipynb #aae78094
 def train(
@@ -427,24 +232,32 @@ def train(
     perceptual: Callable,  # (prediction, truth) -> scalar
     out: str | Path | None = None,  # folder for checkpoints, pictures and weights; a run found there goes on
     score: Callable | None = None,  # averaged model -> dict of numbers, at each milestone
+    best: str = "",  # name of one of them: its best milestone is kept as best.pt; "-name": less is better
     on_step: Callable | None = None,  # called with the TrainState after each step
     preview: Pair | None = None,  # held-out pairs to draw at each milestone
     save: Callable | None = None,  # (path, model), writes the final weights; core.save_weights when not given
     device: str = "auto",  # auto, cpu, cuda or mps
 ) -> History:
-    "Train until the steps or the minutes are used up; interrupted at any moment, it goes on from `out`."
+    "Train until steps or minutes are used up; stopped at any moment (raises `Stopped`), it goes on from `out`."
     state = start_run(model, config, perceptual, device=device)
     if out is not None:
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
-        if (out / "checkpoint.pt").exists():
-            load_checkpoint(state, out / "checkpoint.pt")
-    world, rank = state.accelerator.num_processes, state.accelerator.process_index
-    stream = itertools.islice(batches(pairs, state.step * world), rank, None, world)  # each process takes its turn
-    milestone = functools.partial(_pass_milestone, score=score, preview=preview, out=out)
-    _run_steps(state, stream, on_step, milestone, out)
-    _finish(state, stream)
-    if out and state.accelerator.is_main_process:
-        (out / "history.json").write_text(json.dumps(dataclasses.asdict(state.history)))
+        checkpoints.resume(state, out)
+    elif config.tensorboard:
+        raise UserError("tensorboard is on, but there is no folder to write to; give out, or leave tensorboard out")
+    world, rank, main = (getattr(state.accelerator, n) for n in ("num_processes", "process_index", "is_main_process"))
+    stream = batches(pairs, state.step * config.accumulate * world + rank, world)  # each process takes its turn
+    prepare = pinned if state.device.type == "cuda" else lambda pair: pair
+    board = out if config.tensorboard and main else None
+    with Ahead(stream, prepare) as stream, tensorboard(board, state.step) as log, reporting(main) as report:
+        milestone = functools.partial(_pass_milestone, score=score, preview=preview, out=out, log=log)
+        who = _run_steps(state, stream, _hooks(state, out, best, on_step, report=report, log=log, milestone=milestone))
+        if who:
+            raise Stopped(checkpoints.stop_text(who, state.step, out and out / "checkpoint.pt"))
+        _finish(state, stream)
+    if out and main:
+        with atomic_path(out / "history.json") as temporary:
+            temporary.write_text(json.dumps(dataclasses.asdict(state.history)))
         (save or functools.partial(_save_plainly, config=config))(out / "weights.safetensors", model)
     return state.history

@@ -1,21 +1,24 @@
 "The training loop where a notebook cell cannot go: killed processes, several processes, a pair learned by heart."
 
 import os
-import signal
 import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import torch
 
-from mcnet.core import Pair, UserError, load_weights
+from mcnet.checkpoints import averaged_weights, read_checkpoint
+from mcnet.core import Pair, UserError
 from mcnet.generator import Generator, GeneratorConfig, TalkingHead
 from mcnet.grid import identity_grid, warp
 from mcnet.keypoints import KeypointConfig, KeypointDetector
 from mcnet.losses import FilterFeatures, PerceptualLoss
 from mcnet.motion import DenseMotion, MotionConfig
-from mcnet.training import TrainConfig, mix, start_run, train, train_step
+from mcnet.objective import join_pairs
+from mcnet.recipes import TrainConfig
+from mcnet.training import mix, start_run, train, train_step
 
 QUICK = TrainConfig.quick().replace(steps=10, minutes=0, log_every=5, norm_batches=2, amp="no", milestones=())
 
@@ -54,42 +57,6 @@ def run(model, pairs=None, config=QUICK, **options):
 
 def equal(one, other):
     return all(torch.equal(a, b) for a, b in zip(one.values(), other.values(), strict=True))
-
-
-def test_a_killed_process_goes_on(tmp_path):
-    "SIGKILL at any moment; the run that goes on ends with the weights of one that was never interrupted."
-    code = (
-        "import test_training as t, time, sys\n"
-        "config = t.QUICK.replace(save_minutes=0)\n"
-        "t.run(t.network(), config=config, out=sys.argv[1], on_step=lambda state: time.sleep(0.3))"
-    )
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-c", code, tmp_path], cwd=os.path.dirname(__file__), env=environment)
-    deadline = time.time() + 120
-    while not (tmp_path / "checkpoint.pt").exists() and time.time() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] < QUICK.steps
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    through, resumed = network(), network(seed=1)
-    run(through)
-    run(resumed, out=tmp_path)
-    torch.set_num_threads(threads)
-    assert equal(through.state_dict(), resumed.state_dict())
-    tensors, _, notes = load_weights(tmp_path / "weights.safetensors")
-    assert notes["recipe"] == "paper" and set(tensors) == set(through.state_dict())
-
-
-def test_a_broken_checkpoint_is_named(tmp_path):
-    "Half a file is refused in one sentence, and stays where it is."
-    run(network(), out=tmp_path)
-    file = tmp_path / "checkpoint.pt"
-    file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(UserError, match="checkpoint.pt is not a complete checkpoint"):
-        run(network(), out=tmp_path)
-    assert file.stat().st_size == 1000
 
 
 def test_one_pair_is_learned_by_heart():
@@ -131,15 +98,83 @@ def test_minutes_end_a_run():
     assert history.rows[-1]["learning_rate"] < 0.1 * QUICK.learning_rate
 
 
+def test_minutes_and_steps_have_limits():
+    "A setting that cannot be is refused before anything is drawn."
+    for settings, words in (({"keep": 0}, "keep is 0"), ({"accumulate": 0}, "accumulate is 0")):
+        with pytest.raises(UserError, match=words):
+            QUICK.replace(**settings)
+
+
+# ---- precision, parts, processes
+
+
+def test_fp16_needs_cuda():
+    "On a processor float16 is refused in one sentence."
+    with pytest.raises(UserError, match="amp fp16 needs a CUDA device, but this run is on cpu"):
+        run(network(), config=QUICK.replace(amp="fp16"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="float16 trains on CUDA only, and there is no CUDA device")
+def test_fp16_learns_on_cuda():
+    "float16 gives nearly the losses of float32, and an overflow does not end the run."
+    losses = {}
+    for amp in ("no", "fp16"):
+        config, perceptual = QUICK.replace(amp=amp), PerceptualLoss(FilterFeatures())
+        history = train(network(width=8), Shifted(), config, perceptual=perceptual, device="cuda")
+        losses[amp] = history.rows[-1]["loss"]
+    assert abs(losses["fp16"] / losses["no"] - 1) < 0.1, losses
+
+
+def test_an_overflow_is_left_out():
+    "The scaler of float16, as it would work on a GPU: too large a scale costs a step, not the run, and is halved."
+    state = start_run(network(), QUICK, PerceptualLoss(FilterFeatures()), device="cpu")
+    state.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=1000)
+    before = [parameter.clone() for parameter in state.model.parameters()]
+    train_step(state, Shifted().batch(0))
+    assert all(torch.equal(a, b) for a, b in zip(before, state.model.parameters(), strict=True))
+    assert state.pending[0].isfinite().all() and state.scaler.get_scale() == 2.0**126
+    while state.scaler.get_scale() > 2.0**100:
+        state.scaler.update(2.0**16)
+    train_step(state, Shifted().batch(1))
+    assert not torch.equal(before[0], next(iter(state.model.parameters())))
+
+
+class Joined:
+    "Batch n: batches 2n and 2n + 1 of `Shifted` as one."
+
+    def batch(self, number):
+        return join_pairs([Shifted().batch(2 * number), Shifted().batch(2 * number + 1)])
+
+
+FROZEN = QUICK.replace(steps=20, log_every=1, frozen_norms=True, learning_rate=1e-3)
+
+
+def test_parts_are_one_large_batch():
+    "Gradients of two accumulated batches are those of both in one; with clipping, scaling of the loss and transforms."
+    gradients = []
+    for parts in ([Joined().batch(0)], [Shifted().batch(0), Shifted().batch(1)]):
+        state = start_run(network(), FROZEN, PerceptualLoss(FilterFeatures()), device="cpu")
+        train_step(state, *parts)
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in state.model.parameters()]))
+    assert (gradients[0] - gradients[1]).norm() <= 1e-5 * gradients[0].norm()
+
+
+def probe(model):
+    "What a trained network makes of a pair that it has not seen."
+    pair = Shifted().batch(99)
+    with torch.no_grad():
+        return model.eval()(pair.source, pair.driving).image
+
+
 def share(folder):
-    "One of two processes: train, and leave the weights."
+    "One of two processes: train, and leave what came of it."
     model = network()
-    run(model)
-    torch.save(model.state_dict(), f"{folder}/{os.environ['RANK']}.pt")
+    history = run(model, config=FROZEN)
+    torch.save([probe(model), model.state_dict(), history.curve()], f"{folder}/{os.environ['RANK']}.pt")
 
 
-def test_two_processes_share_a_run(tmp_path):
-    "Every process takes its own batches, and all end with the same parameters."
+def test_two_processes_are_one(tmp_path):
+    "Two processes with a batch each: equal to each other, and for 20 steps one process with both batches in one."
     code = "import test_training as t, sys; t.share(sys.argv[1])"
     ports = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(29500 + os.getpid() % 500), "WORLD_SIZE": "2"}
     ports |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "LOCAL_WORLD_SIZE": "2"}
@@ -151,10 +186,72 @@ def test_two_processes_share_a_run(tmp_path):
         )
         for rank in range(2)
     ]
-    assert [process.wait(timeout=300) for process in started] == [0, 0]
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     alone = network()
-    run(alone)
-    names = [name for name, _ in alone.named_parameters()]
-    assert all(torch.equal(first[name], second[name]) for name in names)
-    assert not all(torch.equal(first[name], alone.state_dict()[name]) for name in names)
+    curve = run(alone, Joined(), FROZEN).curve()
+    assert [process.wait(timeout=300) for process in started] == [0, 0]
+    halves = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    assert all(torch.equal(halves[0][1][name], halves[1][1][name]) for name, _ in alone.named_parameters())
+    assert torch.allclose(halves[0][0], probe(alone), atol=1e-4, rtol=0)
+    means = [(a + b) / 2 for (_, a), (_, b) in zip(halves[0][2], halves[1][2], strict=True)]
+    assert all(abs(mean / loss - 1) < 1e-4 for mean, (_, loss) in zip(means, curve, strict=True))
+
+
+def test_a_compiler_that_fails_is_named(monkeypatch):
+    "Where torch.compile cannot work, one sentence says so."
+
+    def broken(function):
+        def call(*images):
+            raise RuntimeError("no working C++ compiler was found\nTraceback …")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(UserError, match="torch.compile failed .no working C.. compiler was found.; leave compile out"):
+        run(network(), config=QUICK.replace(compile=True))
+
+
+# ---- what a run leaves
+
+
+def test_the_best_milestone_is_kept(tmp_path):
+    "best.pt is of the milestone with the best number; a name that the score lacks is an error."
+    values = iter([1.0, 3.0, 2.0])
+    config = QUICK.replace(milestones=(0.2, 0.6, 1.0))
+    run(network(), config=config, out=tmp_path, score=lambda model: {"psnr": next(values)}, best="psnr")
+    assert read_checkpoint(tmp_path / "best.pt")["step"] == 6
+    assert read_checkpoint(tmp_path / "checkpoint.pt")["step"] == 10
+    network().load_state_dict(averaged_weights(tmp_path / "best.pt"))
+    with pytest.raises(UserError, match="best is ssim, but the score has step, seconds, psnr"):
+        run(network(), config=config, score=lambda model: {"psnr": 1.0}, best="ssim")
+
+
+def test_rows_say_how_fast(tmp_path):
+    "Every row has the speed, the share of waiting and the memory; a slow source is seen as one."
+
+    class Slow(Shifted):
+        def batch(self, number):
+            time.sleep(0.25)
+            return super().batch(number)
+
+    for pairs in (Shifted(), Slow()):
+        row = run(network(), pairs).rows[-1]
+        assert row["images_per_second"] > 0 and 0.05 < row["memory_gb"] < 100 and 0 <= row["data_wait"] <= 1
+    assert row["images_per_second"] < 4 / 0.25 * 1.3
+
+
+def test_memory_stands_still():
+    "A hundred and twenty steps of the smallest network: after the first fifty the process grows by no more than 5 MB."
+    sizes = []
+    config = QUICK.replace(steps=120, log_every=10, perceptual=0.0, equivariance=0.0, jacobian=0.0)
+    run(network(), Shifted(1), config, on_step=lambda state: sizes.append(psutil.Process().memory_info().rss / 1e6))
+    assert max(sizes[50:]) - sizes[50] <= 5, f"from {sizes[50]:.0f} to {max(sizes[50:]):.0f} MB"
+
+
+def test_tensorboard_needs_a_folder(tmp_path):
+    "Without a folder, or without the package, one sentence; with both, a file of events."
+    config = QUICK.replace(tensorboard=True)
+    with pytest.raises(UserError, match="give out"):
+        run(network(), config=config)
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed (extra `train`)")
+    run(network(), config=config, out=tmp_path, preview=Shifted().batch(0))
+    assert list((tmp_path / "tensorboard").glob("events.*"))

@@ -1,0 +1,178 @@
+"Killed, asked to stop, without space, with a damaged file: the run goes on as if nothing had happened."
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from test_training import QUICK, Shifted, equal, network, run
+
+from mcnet.checkpoints import Stopped, find_checkpoints, read_checkpoint
+from mcnet.core import Notice, UserError, load_weights
+
+OFTEN = QUICK.replace(save_minutes=0)  # a checkpoint after every step
+
+
+class Recorded(Shifted):
+    "Batches that write down which of them were asked for."
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def batch(self, number):
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(f"{number}\n")
+        return super().batch(number)
+
+
+class PowerCut(Exception):
+    pass
+
+
+def cut_at(step):
+    "An `on_step` that ends the run without a word."
+
+    def cut(state):
+        if state.step == step:
+            raise PowerCut
+
+    return cut
+
+
+@pytest.fixture
+def through():
+    "The weights of a run that nobody interrupted."
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the processes that are killed
+    model = network()
+    run(model)
+    yield model.state_dict()
+    torch.set_num_threads(threads)
+
+
+def kill_three(folder):
+    "Three processes, one after the other, train in a folder and are killed at a random moment; prints the steps."
+    torch.set_num_threads(1)
+    for _ in range(3):
+        began = time.time()
+        child = os.fork()
+        if not child:
+            run(network(), config=OFTEN, out=folder)
+            os._exit(0)
+        newest = folder / "checkpoint.pt"
+        while time.time() < began + 60 and not (newest.exists() and newest.stat().st_mtime > began):
+            time.sleep(0.002)
+        time.sleep(0.4 * random.random())
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        print("killed after", read_checkpoint(find_checkpoints(folder)[0])["step"], flush=True)
+
+
+def test_a_killed_process_goes_on(tmp_path, through):
+    "SIGKILL at three random moments, in a step or while a file is written; in the end nothing is missing."
+    code = "import pathlib, sys, test_checkpoints as t; t.kill_three(pathlib.Path(sys.argv[1]))"
+    process = subprocess.run(
+        [sys.executable, "-c", code, tmp_path],
+        cwd=os.path.dirname(__file__),
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    steps = [int(line.split()[-1]) for line in process.stdout.splitlines() if line.startswith("killed")]
+    assert len(steps) == 3 and steps == sorted(steps) and steps[0] >= 1, process.stdout
+    resumed = network(seed=1)
+    run(resumed, out=tmp_path)
+    assert equal(through, resumed.state_dict()) and not list(tmp_path.glob(".*"))
+    tensors, _, notes = load_weights(tmp_path / "weights.safetensors")
+    assert notes["recipe"] == "paper" and set(tensors) == set(through)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop(tmp_path, through, number):
+    "A signal ends the run after its step, with a checkpoint and a sentence; the order of the data is kept."
+
+    def please(state):
+        if state.step == 4:
+            os.kill(os.getpid(), number)
+
+    who = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}[number]
+    pairs = Recorded(tmp_path / "asked.txt")
+    with pytest.raises(Stopped, match=f"stopped by {who} after step 4; start the same run again"):
+        run(network(), pairs, out=tmp_path, on_step=please)
+    first = [int(line) for line in pairs.path.read_text().split()]
+    pairs.path.unlink()
+    resumed = network(seed=1)
+    history = run(resumed, pairs, out=tmp_path)
+    second = [int(line) for line in pairs.path.read_text().split()]
+    assert first[:4] == [0, 1, 2, 3] and second == list(range(4, 4 + len(second)))
+    assert equal(through, resumed.state_dict())
+    assert json.loads((tmp_path / "history.json").read_text())["rows"] == history.rows
+    assert signal.getsignal(number) is not None and "note" not in repr(signal.getsignal(number))
+
+
+def test_without_a_folder_nothing_is_promised():
+    "A stopped run without `out` says that nothing was kept."
+    with pytest.raises(Stopped, match="nothing was kept"):
+        run(network(), on_step=lambda state: state.step == 2 and os.kill(os.getpid(), signal.SIGTERM))
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, through):
+    "When a checkpoint does not fit, the run ends with a sentence and the one before stays; with room it goes on."
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(state):
+        if state.step == 6:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+
+    try:
+        with pytest.raises(UserError, match="cannot write .*checkpoint.pt: the disk seems to be full; make room"):
+            run(network(), config=OFTEN, out=tmp_path, on_step=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert read_checkpoint(tmp_path / "checkpoint.pt")["step"] == 5 and not list(tmp_path.glob(".*"))
+    resumed = network(seed=1)
+    run(resumed, out=tmp_path)
+    assert equal(through, resumed.state_dict())
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit", "empty"])
+def test_a_damaged_checkpoint_is_put_aside(tmp_path, through, damage):
+    "The one before takes its place, with a notice; the run ends as if nothing had happened."
+    with pytest.raises(PowerCut):
+        run(network(), config=OFTEN, out=tmp_path, on_step=cut_at(8))
+    newest, second = find_checkpoints(tmp_path)
+    assert [read_checkpoint(path)["step"] for path in (newest, second)] == [7, 6]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes({"cut": content[: len(content) // 2], "bit": content, "empty": b""}[damage])
+    resumed = network(seed=1)
+    with pytest.warns(Notice, match="put aside as checkpoint.broken; the run goes on from checkpoint-1.pt, step 6"):
+        run(resumed, out=tmp_path)
+    assert equal(through, resumed.state_dict()) and (tmp_path / "checkpoint.broken").exists()
+
+
+def test_a_lone_damaged_checkpoint_is_named(tmp_path):
+    "Half a file and no other: refused in one sentence, and left where it is."
+    run(network(), out=tmp_path)
+    file = tmp_path / "checkpoint.pt"
+    file.write_bytes(file.read_bytes()[:1000])
+    (tmp_path / "checkpoint-1.pt").unlink(missing_ok=True)
+    with pytest.raises(UserError, match="checkpoint.pt is not a complete checkpoint"):
+        run(network(), out=tmp_path)
+    assert file.stat().st_size == 1000
+
+
+def test_so_many_are_kept(tmp_path):
+    "Three of the newest, in order of age."
+    run(network(), config=OFTEN.replace(keep=3), out=tmp_path)
+    kept = find_checkpoints(tmp_path)
+    assert [path.name for path in kept] == ["checkpoint.pt", "checkpoint-1.pt", "checkpoint-2.pt"]
+    assert [read_checkpoint(path)["step"] for path in kept] == [10, 9, 8]
