@@ -38,13 +38,23 @@ def scores_table(scores: dict) -> str:
     return "\n".join(lines)
 
 
+def faces_table(scores: dict) -> str:
+    "One row per predictor and third of motion, as face tools see them."
+    lines = ["| | faces found | feature distance | identity | mouth | eyes |", "|---|---|---|---|---|---|"]
+    for name, groups in scores.items():
+        for group, row in groups.items():
+            numbers = " | ".join(f"{row[key]:.3f}" for key in ("feature distance", "identity", "mouth", "eyes"))
+            lines.append(f"| {name}, {group} | {row['faces']} | {numbers} |")
+    return "\n".join(lines)
+
+
 def cross_table(scores: dict) -> str:
-    "One row per clip, correlations over the stills."
-    lines = ["| clip | frames | correlation of motion, one number per portrait |", "|---|---|---|"]
+    "One row per clip, one number per still."
+    lines = ["| clip | frames | correlation of motion | identity |", "|---|---|---|---|"]
     for clip in dict.fromkeys(row["clip"] for row in scores["results"]):
         rows = [row for row in scores["results"] if row["clip"] == clip]
-        values = ", ".join(f"{row['correlation']:.2f}" for row in rows)
-        lines.append(f"| {clip} | {rows[0]['frames']} of {rows[0]['frames wanted']} | {values} |")
+        values = (", ".join(f"{row[key]:.2f}" for row in rows) for key in ("correlation", "identity"))
+        lines.append(f"| {clip} | {rows[0]['frames']} of {rows[0]['frames wanted']} | {' | '.join(values)} |")
     return "\n".join([*lines, "", f"Median {scores['median correlation']:.2f}."])
 
 
@@ -53,7 +63,7 @@ def fill(card: Path):
 
     def table(found: re.Match) -> str:
         scores = json.loads((HERE / f"scores-{found[1]}-{card.stem}.json").read_text())
-        body = cross_table(scores) if found[1] == "cross" else scores_table(scores)
+        body = {"cross": cross_table, "faces": faces_table}.get(found[1], scores_table)(scores)
         return f"<!-- scores {found[1]} -->\n{body}\n<!-- end -->"
 
     text = card.read_text(encoding="utf-8")

@@ -144,7 +144,7 @@ class Predictor:
     @classmethod
     def from_pretrained(
         cls,
-        weights: str | Path = "tiny",  # a registered name, or the path of a .safetensors or .pth.tar file
+        weights: str | Path = "small",  # a registered name, or the path of a .safetensors or .pth.tar file
         device: str = "auto",  # auto, cpu, cuda or mps
     ) -> typing.Self:
         "Build the network that a weights file describes. Raises `UserError`."

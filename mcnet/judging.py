@@ -152,7 +152,7 @@ def evaluate(
 
     if data == "synthetic" and pairs is not None:
         raise UserError("a list of pairs belongs to a folder of clips; add --data FOLDER, or leave --pairs out")
-    networks, size = load_methods(weights or ["tiny"], device)
+    networks, size = load_methods(weights or ["small"], device)
     motion, total = None, None
     if data == "synthetic":
         examples, total = draw_examples(people, size=size, cross=cross), people * 20
@@ -212,7 +212,7 @@ def benchmark(
     for path in folders.values():
         if not path.is_dir():
             raise UserError(f"{path} is not a folder; give the one that holds same-00, cross-00 and the other results")
-    wanted = weights or ([] if folders or questions else ["tiny"])
+    wanted = weights or ([] if folders or questions else ["small"])
     networks, own = load_methods(wanted, device) if wanted else ({}, 64)
     if size and networks and size != own:
         raise UserError(f"size is {size}, but these weights work on pictures of {own}; leave --size out")

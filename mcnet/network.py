@@ -71,7 +71,7 @@ TINY = {
     "scale": ScaleConfig(hidden=64),
     "dynamic": DynamicConfig(kernels=2),
 }
-SMALL = TINY | {  # the same keypoints and motion on the same 32 x 32 pixels: what `tiny` has learned fits in
+SMALL = TINY | {  # keypoints and motion on the same 32 × 32 pixels: what `tiny` has learned fits in
     "image_size": 128,
     "keypoints": dataclasses.replace(TINY["keypoints"], scale=0.25),
     "motion": dataclasses.replace(TINY["motion"], scale=0.25),
