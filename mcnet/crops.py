@@ -245,12 +245,12 @@ class _Landmarker:
     file = "face_landmarker_v2_with_blendshapes.task"
 
     def __init__(self, path: Path, faces: int):
+        if not path.is_file():
+            raise UserError(f"{path} does not exist; download {self.file} and give its path, or set MCNET_DATA")
         try:
             import mediapipe
         except ImportError as error:
             raise UserError("landmarks of real faces need mediapipe; pip install mediapipe") from error
-        if not path.is_file():
-            raise UserError(f"{path} does not exist; download {self.file} and give its path, or set MCNET_DATA")
         vision = mediapipe.tasks.vision
         base = mediapipe.tasks.BaseOptions(model_asset_buffer=path.read_bytes())
         more = {"output_face_blendshapes": self.full, "output_facial_transformation_matrixes": self.full}

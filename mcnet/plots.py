@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 
 import matplotlib.pyplot as plt
-import seaborn
 import torch
 from matplotlib.colors import hsv_to_rgb
 
@@ -21,6 +20,8 @@ __all__ = ['setup', 'to_numpy_image', 'show_image', 'show_strip', 'contact_sheet
 # %% ../nbs/01_plots.ipynb #9ae6dc9a
 def setup():
     "Set matplotlib's defaults to the style of this course; the first cell of each page calls it."
+    import seaborn  # only here: it takes longer to import than all else, and most programs draw nothing
+
     seaborn.set_theme(
         context="notebook",
         style="ticks",
@@ -83,7 +84,7 @@ def show_strip(
         for c in range(columns):
             axes[r, c].set_xticks([])
             axes[r, c].set_yticks([])
-            seaborn.despine(ax=axes[r, c], left=True, bottom=True)
+            axes[r, c].spines[:].set_visible(False)
             if c < len(row):
                 axes[r, c].imshow(to_numpy_image(row[c]))
         if rows is not None:
@@ -115,9 +116,11 @@ def keypoint_colours(
     count: int,  # how many keypoints
 ):  # list of RGB colours
     "The same colour for the same keypoint number on every page."
+    import seaborn
+
     return seaborn.husl_palette(count, s=0.95, l=0.65)
 
-
+# %% ../nbs/01_plots.ipynb #cb454d16
 def to_pixels(
     points: torch.Tensor,  # (..., 2), (x, y) in [-1, 1], corners of the picture at the centres of its corner pixels
     height: int,

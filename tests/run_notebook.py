@@ -1,12 +1,17 @@
-"""Run one notebook from top to bottom in this process, and leave with 1 and the failing cell if it fails.
+"""Run one notebook from top to bottom in a process of its own, and leave with 1 and the failing cell if it fails.
 
     python tests/run_notebook.py nbs/05_keypoints.ipynb [seconds of processor time]
+    python tests/run_notebook.py --serve
 
 Cells marked `#| eval: false` or with one of the flags of settings.ini (`tst_flags`) are left out. Nothing is written.
+`--serve` reads notebooks from standard input (see `serve`): what all of them import is then imported only once.
 """
 
 import contextlib
+import gc
+import importlib
 import io
+import json
 import os
 import re
 import signal
@@ -18,6 +23,9 @@ from IPython.core.interactiveshell import InteractiveShell
 from repository import cells, settings
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+PATIENCE = 4  # times as long by the clock, before a notebook that sleeps or hangs is stopped
+# Slow to import, and nothing of mcnet: a page must import its modules by itself
+SHARED = "torch", "matplotlib.pyplot", "seaborn", "kornia.filters", "accelerate", "av", "nbdev"
 
 
 def left_out(cell):
@@ -31,11 +39,6 @@ def report(path, cell, output, seconds):
     lines = [f"{number:4d} | {line}" for number, line in enumerate(cell.source.splitlines(), 1)]
     print(f"{path.name}, cell {cell.number} failed after {seconds:.1f} s:", *lines, "", sep="\n")
     print(COLOURS.sub("", output)[-6000:])
-
-
-def too_late(signum, frame):
-    "Interrupt the cell that is running when the time is up."
-    raise TimeoutError(f"the notebook used up its {sys.argv[2]} s; shrink its budget()s")
 
 
 def run(path):
@@ -54,12 +57,46 @@ def run(path):
     return True
 
 
-if __name__ == "__main__":
-    notebook = Path(sys.argv[1]).resolve()
-    os.environ.update(IN_TEST="1", MPLBACKEND="agg")  # IN_TEST: nbdev_export() does nothing
+def limit(seconds):
+    "Stop this process after so much processor time with the cell that is running; by the clock at any rate."
+
+    def too_late(signum, frame):
+        raise TimeoutError(f"the notebook used up its {seconds:g} s; shrink its budget()s")
+
+    signal.signal(signal.SIGPROF, too_late)  # processor time, so that a busy machine does not fail a page
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE * seconds)  # SIGALRM ends the process, whatever it waits for
+
+
+def start(notebook, seconds=None):
+    "Run the notebook in its folder and leave."
+    notebook = Path(notebook).resolve()
     os.chdir(notebook.parent)
     sys.path.insert(0, str(notebook.parent))
-    if len(sys.argv) > 2:  # processor time, so that a busy machine does not fail a page
-        signal.signal(signal.SIGPROF, too_late)
-        signal.setitimer(signal.ITIMER_PROF, float(sys.argv[2]))
+    if seconds:
+        limit(float(seconds))
     sys.exit(not run(notebook))
+
+
+def serve():
+    "For each line `[notebook, seconds, log]` on standard input: run it in a fork, and answer with its exit status."
+    for name in SHARED:
+        importlib.import_module(name)
+    gc.freeze()  # what is here stays; no fork need look through it
+    while line := sys.stdin.readline():
+        notebook, seconds, log = json.loads(line)
+        child = os.fork()
+        if not child:
+            for number, file in enumerate((os.devnull, log, log)):
+                os.dup2(os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND), number)
+            os.environ["IPYTHONDIR"] = str(Path(log).parent)
+            start(notebook, seconds)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    os.environ.update(IN_TEST="1", MPLBACKEND="agg")  # IN_TEST: nbdev_export() does nothing
+    if sys.argv[1:] == ["--serve"]:
+        serve()
+    else:
+        start(*sys.argv[1:])

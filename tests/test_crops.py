@@ -268,9 +268,12 @@ def test_opencv_without_its_file(monkeypatch, tmp_path):
         OpenCVFaces()
 
 
-def test_without_mediapipe(monkeypatch):
+def test_without_mediapipe(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "mediapipe", None)
+    (tmp_path / "face.task").touch()
     with pytest.raises(UserError, match="pip install mediapipe"):
+        MediapipeFaces(tmp_path / "face.task")
+    with pytest.raises(UserError, match="does not exist"):  # true with and without mediapipe
         MediapipeFaces("nowhere.task")
 
 

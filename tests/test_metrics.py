@@ -427,7 +427,8 @@ def test_a_tool_that_never_sees_anything():
 
 def test_names_are_honest():
     assert set(JUDGES) == {
-        "AKD-mediapipe", "AKD-dlib", "AED-dlib", "CSIM-dlib", "AUCON-blendshape", "PRMSE-mediapipe"
+        "AKD-mediapipe", "AKD-dlib", "AKD-face-alignment",
+        "AED-dlib", "CSIM-dlib", "AUCON-blendshape", "PRMSE-mediapipe",
     }  # fmt: skip
     for bare in ("AKD", "AED", "CSIM", "AUCON", "PRMSE"):
         with pytest.raises(UserError, match=f"ask for {bare}-"):
