@@ -202,8 +202,8 @@ def find_judge(
         return JUDGES[name]
     if name in OWN_TOOLS:
         kin = " or ".join(judge for judge in JUDGES if judge.startswith(name + "-"))
-        raise UserError(f"{name} is the number of the papers' scripts with {OWN_TOOLS[name]}, and other tools and ways to "
-                        f"average give others; ask for {kin}, which says so in its name")
+        raise UserError(f"{name} is the number of the papers' scripts with {OWN_TOOLS[name]}, and other tools and ways "
+                        f"to average give others; ask for {kin}, which says so in its name")
     raise UserError(f"there is no judge {name!r}; choose from {', '.join(JUDGES)}")
 
 # %% ../nbs/30b_judges.ipynb #ca36fac2
