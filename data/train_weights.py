@@ -6,45 +6,58 @@
 
 `--vgg` is the folder with vgg19_conv1_1_to_conv3_4_fp16.safetensors and vgg19_stats.json; `--clips` a folder of clips
 (MANIFEST.json, or train/ and test/); eyes and mouth of real clips are found by MediaPipe, whose model must lie in the
-`--vgg` folder, too. A run that is found in `--out` goes on. `--minutes` is measured on the clock.
+`--vgg` folder, too. Or `--clips` is a file that `data/pack_frames.py` made: then films and MediaPipe are not needed.
+Heads are drawn on the GPU where there is one. A run that is found in `--out` goes on. `--minutes` is measured on the
+clock.
 """
 
 import argparse
 from pathlib import Path
 
 import torch
+from pack_frames import unpack
 
-from mcnet.core import load_weights, seed_everything
+from mcnet.core import load_weights, pick_device, seed_everything
 from mcnet.crops import MediapipeLandmarks
-from mcnet.data import ClipPairs
+from mcnet.data import ClipPairs, FramePairs
 from mcnet.faces import FacePairs
 from mcnet.losses import PerceptualLoss, VGGFeatures
 from mcnet.network import MCNet, MCNetConfig, save_model
-from mcnet.training import TrainConfig, mix, train
+from mcnet.pictures import fit_square
+from mcnet.recipes import TrainConfig
+from mcnet.training import mix, train
 
 VGG_FILE = "vgg19_conv1_1_to_conv3_4_fp16.safetensors"
-PEOPLE, FRAMES = 400, 16
+FRAMES = 16  # of each drawn person
 REAL = {
     "licence": "research and education; rights in part of the training footage are unclear",
-    "data": f"106 real clips of 53 people and {PEOPLE} drawn people",
+    "data": "106 real clips of 53 people and {people} drawn people",
 }
 NOTES = {
-    "tiny-synthetic": {"licence": "Apache-2.0", "data": f"{PEOPLE} drawn people"},
+    "tiny-synthetic": {"licence": "Apache-2.0", "data": "{people} drawn people"},
     "tiny": REAL,
     "small": REAL,
 }
 
 
-def training_pairs(name: str, size: int, batch_size: int, clips: Path | None, models: Path, cache: Path):
+def training_pairs(options: argparse.Namespace, size: int):
     "Drawn heads with their truth; but for `tiny-synthetic` eleven of sixteen pairs come from real clips."
-    real = 0 if name == "tiny-synthetic" else round(batch_size * 11 / 16)
+    batch_size, clips, cache = options.batch_size, options.clips, options.cache
+    real = 0 if options.name == "tiny-synthetic" else round(batch_size * 11 / 16)
     heads = FacePairs(
-        PEOPLE, FRAMES, size, batch_size - real, truth=True, cache=cache / f"heads-{size}.pt",
+        options.people, FRAMES, size, batch_size - real, truth=True, cache=cache / f"heads-{size}.pt",
         progress=lambda done, total: print(f"\rdrawing people {done}/{total}", end="", flush=True),
+        device=pick_device("auto"),
     )
+    heads.device = torch.device("cpu")  # drawn there, dealt here: batches are made ahead, beside the training
     if not real:
         return heads
-    with MediapipeLandmarks(models / MediapipeLandmarks.file) as landmarks:
+    if clips.suffix == ".tar":
+        frames, focus = unpack(clips)
+        if frames[0].shape[-1] != size:
+            frames = [torch.stack([fit_square(frame, size) for frame in film]) for film in frames]
+        return mix([FramePairs(frames, real, focus=focus), heads])
+    with MediapipeLandmarks(options.vgg / MediapipeLandmarks.file) as landmarks:
         return mix([ClipPairs(clips, size, real, cache=cache / "clips", landmarks=landmarks), heads])
 
 
@@ -71,6 +84,7 @@ def main():
     parser.add_argument("--clips", type=Path)
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     parser.add_argument("--minutes", type=float, default=40)
+    parser.add_argument("--people", type=int, default=400, help="how many to draw")
     parser.add_argument("--size", type=int, help="side of the pictures in pixels; the network's own when not given")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--init", type=Path, help="weights to start from")
@@ -89,16 +103,16 @@ def main():
     model = MCNet(MCNetConfig.small() if options.name == "small" else MCNetConfig.tiny())
     if options.init:
         warm_start(model, options.init)
-    size, batch_size = options.size or model.config.image_size, options.batch_size
-    pairs = training_pairs(options.name, size, batch_size, options.clips, options.vgg, options.cache)
+    pairs = training_pairs(options, options.size or model.config.image_size)
     vgg = VGGFeatures(options.vgg / VGG_FILE, taps=("relu1_1", "relu2_1", "relu3_1"))
     config = TrainConfig.guided().replace(
-        minutes=options.minutes, batch_size=batch_size, learning_rate=options.rate,
+        minutes=options.minutes, batch_size=options.batch_size, learning_rate=options.rate,
         focus=options.focus, perceptual=options.perceptual, l1=options.l1, energy=options.energy,
         close_up=options.close_up, warped=5.0, jacobian=2.0, ema=0.998,
     )
     preview = next(iter(pairs))
-    notes = NOTES[options.name] | {"name": options.name, "recipe": config.recipe, "perceptual": vgg.name}
+    notes = {key: text.format(people=options.people) for key, text in NOTES[options.name].items()}
+    notes |= {"name": options.name, "recipe": config.recipe, "perceptual": vgg.name}
     train(
         model, pairs, config, perceptual=PerceptualLoss(vgg), out=options.out, preview=preview,
         save=lambda path, trained: save_model(path, trained, **notes),

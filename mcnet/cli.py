@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Iterable
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -19,12 +18,13 @@ import typer
 import mcnet
 
 from .judging import benchmark, evaluate
+from .teaching import train
 
 # %% auto #0
 __all__ = ['app', 'AsJson', 'weights_app', 'RegisteredName', 'Workers', 'options', 'show', 'say', 'progress_bar', 'main',
            'say_notices', 'animate', 'parse_settings', 'run_animation', 'describe_outcome', 'show_outcomes', 'demo',
-           'train', 'training_pairs', 'run_training', 'convert', 'weights_list', 'weights_path', 'weights_download',
-           'weights_remove', 'doctor', 'check_data', 'prepare']
+           'convert', 'weights_list', 'weights_path', 'weights_download', 'weights_remove', 'doctor', 'check_data',
+           'prepare']
 
 # %% ../nbs/34_cli.ipynb #28bd9185
 app = typer.Typer(
@@ -114,7 +114,7 @@ def animate(
     source: Annotated[Path, typer.Option(help="Picture to animate, or a folder of pictures.")],
     driving: Annotated[Path, typer.Option(help="Video whose motion it takes on, or a folder of videos.")],
     out: Annotated[Path, typer.Option(help="Video to write: .mp4 .mov .mkv .webm .gif; for folders, a folder.")],
-    weights: Annotated[str, typer.Option(help="A registered name, or a .safetensors or .pth.tar file.")] = "tiny",
+    weights: Annotated[str, typer.Option(help="A registered name, or a .safetensors or .pth.tar file.")] = "small",
     relative: Annotated[bool, typer.Option("--relative/--absolute", help="Carry over changes, or positions.")] = True,
     adapt_scale: Annotated[bool, typer.Option(help="Move further when the source face is larger.")] = True,
     best_frame: Annotated[str, typer.Option(help="Frame in the source's pose: first, auto or a number.")] = "first",
@@ -226,93 +226,8 @@ def demo(
         made = make_demo(out, weights=weights, device=device, progress=progress)
     print(f"{made.path}: source | performance | result, {made.frames} frames; {out / 'demo.png'}: three moments")
 
-# %% ../nbs/34_cli.ipynb #60cbf40b
-@app.command()
-def train(
-    *,
-    out: Annotated[Path, typer.Option(help="Folder for checkpoints, pictures and weights.safetensors.")],
-    data: Annotated[Path | None, typer.Option(help="Folder of clips: videos, or folders of pictures.")] = None,
-    synthetic: Annotated[bool, typer.Option(help="Train on drawn heads (too).")] = True,
-    steps: Annotated[int, typer.Option(min=0, help="Stop after so many steps; 0 = no limit.")] = 0,
-    minutes: Annotated[float, typer.Option(min=0, help="Stop after so many minutes; 0 = no limit.")] = 0,
-    people: Annotated[int, typer.Option(min=1, help="How many heads to draw.")] = 200,
-    size: Annotated[int, typer.Option(min=32, help="Side of the pictures in pixels.")] = 64,
-    batch_size: Annotated[int, typer.Option(min=2, help="Pairs per step.")] = 16,
-    seed: Annotated[int, typer.Option(help="Of weights and data.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-):
-    "Train a small network on drawn heads, on your clips, or on both."
-    from mcnet.core import UserError
-    from mcnet.network import MCNetConfig
-
-    config = MCNetConfig.tiny().replace(image_size=size)  # an impossible size is refused before anything is drawn
-    begun = (out / "checkpoint.pt").exists()
-    if begun != resume:
-        advice = "a run already; add --resume to go on" if begun else "no run to resume; leave --resume out"
-        raise UserError(f"{out} holds {advice}")
-    if not data and not synthetic:
-        raise UserError("there is nothing to train on; give --data FOLDER, or leave --no-synthetic out")
-    if not steps and not minutes:
-        raise UserError("say how long to train: --steps N, --minutes M, or both")
-    pairs = training_pairs(data, size, batch_size, people=people * synthetic, seed=seed, out=out)
-    limits = {"steps": steps, "minutes": minutes, "batch_size": batch_size, "seed": seed}
-    run_training(out, pairs, config, limits=limits, guided=synthetic, data=data, device=device)
-
-# %% ../nbs/34_cli.ipynb #f8747d98
-def training_pairs(
-    data: Path | None,  # folder of clips
-    size: int,  # side of the pictures
-    batch_size: int,
-    *,
-    people: int,  # drawn ones; 0 = none
-    seed: int,
-    out: Path,  # folder of the run; drawn heads are kept there
-) -> Iterable[mcnet.core.Pair]:
-    "Drawn heads, clips, or both in every batch: eleven sixteenths clips."
-    from mcnet.data import ClipPairs
-    from mcnet.faces import FacePairs
-    from mcnet.training import mix
-
-    clips = batch_size if not people else round(batch_size * 11 / 16) if data else 0
-    sources = []
-    if clips:
-        sources.append(ClipPairs(data, size, clips, seed=seed))
-    if people:
-        out.mkdir(parents=True, exist_ok=True)
-        with progress_bar("drawing heads") as progress:
-            some = {"people": people, "size": size, "batch_size": batch_size - clips, "seed": seed, "truth": True}
-            sources.append(FacePairs(**some, cache=out / f"heads-{people}-{size}-{seed}.pt", progress=progress))
-    return sources[0] if len(sources) == 1 else mix(sources, seed)
-
-# %% ../nbs/34_cli.ipynb #70b3b6b3
-def run_training(
-    out: Path,  # folder of the run
-    pairs: Iterable[mcnet.core.Pair],
-    config: mcnet.MCNetConfig,  # sizes of the network
-    *,
-    limits: dict,  # settings of `TrainConfig`
-    guided: bool,  # some pairs carry true motion: learn from it
-    data: Path | None,  # folder of clips, for the notes
-    device: str,
-):
-    "The network of a config, the loop of page 09, and notes that say what the weights may be used for."
-    from mcnet.core import seed_everything
-    from mcnet.losses import FilterFeatures, PerceptualLoss
-    from mcnet.network import MCNet, save_model
-    from mcnet.training import TrainConfig, train
-
-    seed_everything(limits["seed"])
-    recipe = (TrainConfig.guided() if guided else TrainConfig.paper()).replace(**limits)
-    model = MCNet(config)
-    notes = {"licence": "as your footage allows" if data else "Apache-2.0", "recipe": recipe.recipe}
-    notes["data"] = " and ".join(["drawn heads"] * guided + ["your clips"] * bool(data))
-    save = lambda path, model: save_model(path, model, **notes)
-    perceptual = PerceptualLoss(FilterFeatures())
-    history = train(model, pairs, recipe, perceptual=perceptual, out=out, save=save, device=device)
-    print(f"{out / 'weights.safetensors'}: after {history.rows[-1]['step']} steps; try it with mcnet animate --weights")
-
 # %% ../nbs/34_cli.ipynb #58364d60
+app.command()(train)
 app.command()(evaluate)
 app.command()(benchmark)
 
@@ -446,3 +361,7 @@ def prepare(
     with progress_bar("preparing") as progress:
         report = prepare_clips(folder, out, finder=finder, progress=progress, **settings)
     show(report, as_json)
+
+# %% ../nbs/34_cli.ipynb #e5b29c13
+if __name__ == "__main__" and "__file__" in globals():
+    main()

@@ -30,8 +30,8 @@ from .layouts import ClipFile, find_clips, shard_index
 from .pictures import Notice, fit_square, read_image, to_bytes
 
 # %% auto #0
-__all__ = ['EYES_AND_MOUTH', 'load_clip', 'sample_pairs', 'find_focus', 'ClipPairs', 'PairRow', 'read_pair_list', 'ListedPairs',
-           'spread_frames', 'write_shards', 'ShardPairs', 'Sample']
+__all__ = ['EYES_AND_MOUTH', 'load_clip', 'sample_pairs', 'find_focus', 'FramePairs', 'ClipPairs', 'PairRow', 'read_pair_list',
+           'ListedPairs', 'spread_frames', 'write_shards', 'ShardPairs', 'Sample']
 
 # %% ../nbs/21_data.ipynb #232822d4
 def _decode(
@@ -118,9 +118,43 @@ def find_focus(
             np.save(temporary, found.numpy())
     return found
 
+# %% ../nbs/21_data.ipynb #d3287e5c
+class FramePairs:
+    "Endless batches of (source, driving) frames out of decoded clips; batch n depends on seed and n alone."
+
+    def __init__(
+        self,
+        frames: list[torch.Tensor],  # (T, 3, S, S) uint8 for each clip
+        batch_size: int,
+        *,
+        seed: int = 0,
+        start: int = 0,  # number of the first batch: where an interrupted training goes on
+        augment: Augment = OURS,  # what is changed in both frames; `RELEASE`, or Augment(0, 0) for nothing
+        focus: list[torch.Tensor] | None = None,  # (T, 32, 2) for each clip: `Pair.focus`
+    ):
+        self.frames, self.focus, self.batch_size = frames, focus, batch_size
+        self.seed, self.start, self.augment = seed, start, augment
+        self.pairs, self.moving = _pair_table(frames, seed)  # (N, 3) and (N / 3, 3): clip, source, driving
+
+    def __iter__(self) -> Iterator[Pair]:
+        return map(self.batch, itertools.count(self.start))
+
+    def batch(
+        self,
+        number: int,  # 0, 1, 2 …
+    ) -> Pair:  # source and driving, (B, 3, S, S) each
+        "Batch `number` of the endless row: half of it pairs from the third that moves most."
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + number) % 2**63)
+        many = self.batch_size // 2
+        chosen = torch.cat([_draw(self.moving, many, generator), _draw(self.pairs, self.batch_size - many, generator)])
+        rows = chosen.tolist()
+        images = torch.stack([self.frames[row[0]][row[side]] for side in (1, 2) for row in rows]).float() / 255
+        images, mirrored = self.augment(images, generator)
+        return Pair(*images.chunk(2), focus=None if self.focus is None else _focus_of(self.focus, chosen, mirrored))
+
 # %% ../nbs/21_data.ipynb #2796f223
-class ClipPairs:
-    "Endless batches of (source, driving) frames from a folder of clips; batch n depends on seed and n alone."
+class ClipPairs(FramePairs):
+    "The frame pairs of a folder of clips."
 
     def __init__(
         self,
@@ -137,26 +171,9 @@ class ClipPairs:
     ):
         listed = isinstance(clips, list | tuple)
         files = [Path(clip) for clip in clips] if listed else [clip.path for clip in find_clips(clips, split)]
-        self.batch_size, self.seed, self.start, self.augment = batch_size, seed, start, augment
-        self.files, self.frames, self.skipped = _load_all(files, size, cache)
-        self.focus = [find_focus(file, landmarks, cache=cache) for file in self.files] if landmarks else None
-        self.pairs, self.moving = _pair_table(self.frames, seed)  # (N, 3) and (N / 3, 3): clip, source, driving
-
-    def __iter__(self) -> Iterator[Pair]:
-        return map(self.batch, itertools.count(self.start))
-
-    def batch(
-        self,
-        number: int,  # 0, 1, 2 …
-    ) -> Pair:  # source and driving, (B, 3, size, size) each
-        "Batch `number` of the endless row: half of it pairs from the third that moves most."
-        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + number) % 2**63)
-        many = self.batch_size // 2
-        chosen = torch.cat([_draw(self.moving, many, generator), _draw(self.pairs, self.batch_size - many, generator)])
-        rows = chosen.tolist()
-        images = torch.stack([self.frames[row[0]][row[side]] for side in (1, 2) for row in rows]).float() / 255
-        images, mirrored = self.augment(images, generator)
-        return Pair(*images.chunk(2), focus=None if self.focus is None else _focus_of(self.focus, chosen, mirrored))
+        self.files, frames, self.skipped = _load_all(files, size, cache)
+        focus = [find_focus(file, landmarks, cache=cache) for file in self.files] if landmarks else None
+        super().__init__(frames, batch_size, seed=seed, start=start, augment=augment, focus=focus)
 
 # %% ../nbs/21_data.ipynb #17967415
 def _pair_table(

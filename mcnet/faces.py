@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import typing
 from pathlib import Path
 
@@ -368,17 +369,41 @@ class FacePairs:
 
     def __iter__(self) -> typing.Iterator[Pair]:
         "The same order for the same seed, for ever."
-        generator = torch.Generator().manual_seed(self.seed + 2)
-        people, frames = self.images.shape[:2]
-        draw = lambda low, high: torch.randint(low, high, (self.batch_size,), generator=generator)
-        unpack = lambda image: image.to(self.device).float() / 255
-        while True:
-            who, driving = draw(0, people), draw(0, frames)
-            slot = draw(0, len(self.partners))
-            step = draw(1, frames) if self.flows is None else self.partners[slot]
-            source = (driving + step) % frames
-            pair = Pair(unpack(self.images[who, source]), unpack(self.images[who, driving]))
-            if self.flows is not None:
-                known = self.flows[who, driving, slot], self.visible[who, driving, slot], self.focus[who, driving]
-                pair = Pair(*pair[:2], *(tensor.to(self.device).float() for tensor in known))
-            yield pair
+        return self.batches(0)
+
+    def batches(
+        self,
+        start: int,  # number of the first batch: where an interrupted training goes on
+        every: int = 1,  # then every so many: each of two processes takes every second
+    ) -> typing.Iterator[Pair]:
+        "Batch `start` and every so many after it; of those left out only the dice are thrown."
+        return (_deal(self, *throw) for throw in itertools.islice(_throws(self), start, None, every))
+
+    def batch(
+        self,
+        number: int,  # 0, 1, 2 …
+    ) -> Pair:
+        "Batch `number` of the endless row."
+        return next(self.batches(number))
+
+# %% ../nbs/02_faces.ipynb #94c66982
+def _throws(pairs: FacePairs) -> typing.Iterator[tuple[torch.Tensor, ...]]:
+    "Who, which driving frame, which of its partners, which source frame: (B,) each, batch after batch."
+    generator = torch.Generator().manual_seed(pairs.seed + 2)
+    people, frames = pairs.images.shape[:2]
+    draw = lambda low, high: torch.randint(low, high, (pairs.batch_size,), generator=generator)
+    while True:
+        who, driving = draw(0, people), draw(0, frames)
+        slot = draw(0, len(pairs.partners))
+        step = draw(1, frames) if pairs.flows is None else pairs.partners[slot]
+        yield who, driving, slot, (driving + step) % frames
+
+
+def _deal(pairs: FacePairs, who: torch.Tensor, driving: torch.Tensor, slot: torch.Tensor, source: torch.Tensor) -> Pair:
+    "Pictures for a throw, and the truth where it is kept."
+    unpack = lambda image: image.to(pairs.device).float() / 255
+    pair = Pair(unpack(pairs.images[who, source]), unpack(pairs.images[who, driving]))
+    if pairs.flows is None:
+        return pair
+    known = pairs.flows[who, driving, slot], pairs.visible[who, driving, slot], pairs.focus[who, driving]
+    return Pair(*pair[:2], *(tensor.to(pairs.device).float() for tensor in known))

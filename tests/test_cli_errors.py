@@ -204,10 +204,14 @@ def test_demo(capsys, good, tmp_path):
 def test_train(capsys, tmp_path):
     out = tmp_path / "run"
     assert "how long" in refused(capsys, tmp_path, "train", "--out", out)
-    assert "nothing to train on" in refused(capsys, tmp_path, "train", "--out", out, "--no-synthetic", "--steps", 1)
-    assert "no run to resume" in refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--resume")
+    assert "nothing to learn from" in refused(capsys, tmp_path, "train", "--out", out, "--people", 0, "--steps", 1)
     assert "holds no" in refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--data", tmp_path)
-    assert "not a folder" in refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--data", tmp_path / "no")
+    gone = refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--data", tmp_path / "no")
+    assert "does not exist" in gone
+    assert "no recipe" in refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--recipe", "secret")
+    assert "leave --config" in refused(
+        capsys, tmp_path, "train", "--out", out, "--steps", 1, "--weights", "tiny", "--config", "small"
+    )
     assert "multiple of 8" in refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--size", 65)
 
 

@@ -1,0 +1,158 @@
+"What `mcnet train` learns from, what it holds out, where it goes on, and what it refuses."
+
+import itertools
+import json
+
+import pytest
+import torch
+
+from mcnet import teaching
+from mcnet.augment import Augment
+from mcnet.core import Pair, UserError
+from mcnet.data import FramePairs, write_shards
+from mcnet.faces import FacePairs
+from mcnet.layouts import find_clips
+from mcnet.pictures import write_image
+from mcnet.video import write_video
+
+SIZE = 32
+
+
+def ramp(count, first=0):
+    "Frames that tell their number: each 8 brighter than the one before, with a dark stripe that moves."
+    frames = torch.stack([torch.full((3, SIZE, SIZE), (first + 8 * n) / 255) for n in range(count)])
+    for n, frame in enumerate(frames):
+        frame[:, :, n % SIZE] = 0
+    return frames
+
+
+def levels(images):
+    "The brightness of pictures, 0 … 255."
+    return set((images.amax((1, 2, 3)) * 255).round().long().tolist())
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory):
+    "The same 25 frames in every kind of footage."
+    home = tmp_path_factory.mktemp("footage")
+    for split, first in (("train", 0), ("test", 40)):
+        for n, frame in enumerate(ramp(25, first)):
+            for folder in (home / "split" / split / "ann" / "1", *([home / "plain" / "ann" / "1"] * (not first))):
+                folder.mkdir(parents=True, exist_ok=True)
+                write_image(folder / f"{n:02}.png", frame)
+    write_video(home / "film.mp4", ramp(25), 25)
+    write_shards(find_clips(home / "plain"), home / "shards", SIZE, frames=6)
+    (home / "notes.txt").write_text("nothing to see")
+    (home / "empty").mkdir()
+    return home
+
+
+def opened(path):
+    "Footage in batches of four, without augmentation where that can be had."
+    material = teaching.open_footage(path, SIZE, 4, 0)
+    if isinstance(material.pairs, FramePairs):
+        material.pairs.augment = Augment(0, 0)
+    return material, next(iter(material.pairs))
+
+
+def seen(material, batches=40):
+    "The brightness of all that is learned from."
+    pairs = itertools.islice(material.pairs, batches)
+    return set().union(*(levels(torch.cat([pair.source, pair.driving])) for pair in pairs))
+
+
+def test_drawn_pairs_by_number():
+    "Batch n is the n-th of the row, and two processes share the row without a word."
+    pairs = FacePairs(2, 4, SIZE, 3, seed=5, truth=True)
+    row = list(itertools.islice(pairs, 5))
+    equal = lambda one, other: all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    assert all(equal(pairs.batch(n), pair) for n, pair in enumerate(row))
+    assert equal(next(pairs.batches(3)), row[3])
+    assert all(equal(*two) for two in zip(row[1::2], pairs.batches(1, every=2), strict=False))
+    assert not torch.equal(row[0].driving, row[1].driving)
+
+
+def test_the_end_of_a_folder_of_clips_is_held_out(footage):
+    "Without test clips the last fifth of each clip is never learned from."
+    material, pair = opened(footage / "plain")
+    assert pair.source.shape == (4, 3, SIZE, SIZE)
+    assert levels(material.held.driving) == levels(material.held.source) == {8 * n for n in range(20, 25)}
+    assert seen(material) == {8 * n for n in range(20)}
+    assert (material.held.source != material.held.driving).any((1, 2, 3)).all()
+
+
+def test_test_clips_are_held_out(footage):
+    "Where a folder has test clips, those are held out, and all of the others is learned from."
+    material, _ = opened(footage / "split")
+    assert levels(material.held.driving) == {40 + 8 * n for n in range(25)}
+    assert seen(material) == {8 * n for n in range(25)}
+
+
+def test_the_end_of_a_film_is_held_out(footage):
+    "A single film is cut in two as well; the codec may be off by a few levels."
+    material, _ = opened(footage / "film.mp4")
+    assert material.one_film
+    assert max(seen(material)) < 8 * 20 - 3 < min(levels(material.held.driving))
+
+
+def test_shards(footage):
+    "Shards are read as they are; nothing is held out."
+    for path in (footage / "shards", next((footage / "shards").glob("*.tar"))):
+        material, pair = opened(path)
+        assert material.held is None and pair.driving.shape == (4, 3, SIZE, SIZE)
+
+
+def test_short_clips():
+    "Too short to be cut in two: learned from as a whole; a film like that is refused."
+    assert [len(part) for part in teaching.hold_out(ramp(9))] == [9, 0]
+    assert teaching.opposite_pairs([ramp(1)]) is None
+
+
+def test_bad_footage(footage, tmp_path):
+    "One sentence for each way to go wrong."
+    write_video(tmp_path / "short.mp4", ramp(7), 25)
+    for path, words in (("nowhere", "does not exist"), ("empty", "no train clips"), ("notes.txt", "notes.txt"),
+                        (tmp_path / "short.mp4", "10 are needed")):  # fmt: skip
+        with pytest.raises(UserError, match=words):
+            teaching.open_footage(footage / path, SIZE, 4, 0)
+
+
+def test_bad_wishes(footage):
+    "Combinations that mean nothing are refused."
+    wish = {"steps": 1, "minutes": 0, "batch_size": 4}
+    for given, words in (({"recipe": "secret"}, "choose paper"), ({"recipe": "guided"}, "--people"),
+                         ({"recipe": None, "steps": 0}, "how long")):  # fmt: skip
+        with pytest.raises(UserError, match=words):
+            teaching.choose_settings(given.pop("recipe"), people=0, tuning=False, **wish | given)
+    for weights, shape, size, words in (
+        ("tiny", "small", None, "leave --config"), (None, "huge", None, "choose tiny"),
+        ("nobody", None, None, "no weights called"), (None, None, 65, "multiple of 8"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=words):
+            teaching.open_network(weights, shape, size)
+
+
+def test_tuning_is_gentle():
+    "From weights: a low rate and frozen norms, unless something else is asked for."
+    wish = {"steps": 9, "minutes": 0, "batch_size": 4}
+    gentle = teaching.choose_settings(None, people=0, tuning=True, learning_rate=None, **wish)
+    assert gentle.frozen_norms and gentle.learning_rate < 1e-3 and gentle.recipe == "paper"
+    assert teaching.choose_settings(None, people=9, tuning=True, learning_rate=3e-5, **wish).learning_rate == 3e-5
+    assert not teaching.choose_settings("paper", people=0, tuning=False, **wish).frozen_norms
+
+
+def test_a_run_goes_on(footage, tmp_path, monkeypatch, capsys):
+    "The same line again goes on; json is the only thing on stdout; other settings are refused."
+    monkeypatch.setattr(teaching, "other_people", lambda size: Pair(*torch.rand(2, 2, 3, size, size)))
+    line = {"out": tmp_path / "run", "data": footage / "film.mp4", "device": "cpu", "batch_size": 2, "people": 0}
+    teaching.train(**line, weights="tiny-synthetic", steps=1, as_json=True)
+    first = json.loads(capsys.readouterr().out)
+    assert first["steps"] == 1 and set(first["scores"]) == {"copy", "before", "after"}
+    assert list(first["scores"]["after"]) == ["film.mp4, held out", "other people"]
+    teaching.train(**line, weights="tiny-synthetic", steps=2)
+    said = capsys.readouterr().out
+    assert "after 2 steps" in said and "film.mp4, held out: PSNR" in said and said.count("→") == 6
+    with pytest.raises(UserError, match="batch_size = 2"):
+        teaching.train(**line | {"batch_size": 4}, weights="tiny-synthetic", steps=4)
+    notes = teaching.open_network(str(tmp_path / "run" / "weights.safetensors"), None, None).notes
+    assert notes["licence"] == "Apache-2.0; as your footage allows" and "footage of your own" in notes["data"]
