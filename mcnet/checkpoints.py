@@ -85,9 +85,11 @@ def start_run(
     device: str = "auto",  # auto, cpu, cuda or mps
 ) -> TrainState:
     "Put everything on its device and make the optimiser."
-    accelerator = Accelerator(device_placement=False, mixed_precision="no")  # the objective sees to precision
+    device = pick_device(device)
+    cpu = device.type == "cpu" and "WORLD_SIZE" in os.environ  # accelerate joins processes by itself on GPUs alone
+    accelerator = Accelerator(device_placement=False, mixed_precision="no", cpu=cpu)  # the objective sees to precision
     several = accelerator.num_processes > 1
-    device = accelerator.device if several else pick_device(device)
+    device = accelerator.device if several else device
     half = precision(config.amp, device)
     model.to(device).train()
     if config.frozen_norms:

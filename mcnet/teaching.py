@@ -22,8 +22,8 @@ import mcnet
 # %% auto #0
 __all__ = ['HELD', 'FEWEST', 'MOST', 'SHAPES', 'RECIPES', 'TUNING', 'KEPT', 'OTHERS', 'Material', 'hold_out', 'opposite_pairs',
            'read_film', 'open_footage', 'telling', 'draw_heads', 'open_network', 'choose_settings', 'other_people',
-           'judge', 'name_sets', 'judge_all', 'compare', 'first_process', 'join_processes', 'read_features', 'gather',
-           'teach', 'train', 'describe', 'report']
+           'judge', 'name_sets', 'judge_all', 'compare', 'first_process', 'read_features', 'gather', 'teach', 'train',
+           'describe', 'report']
 
 # %% ../nbs/34c_teaching.ipynb #2379d5ab
 if TYPE_CHECKING:  # PyTorch takes a second to import: help should not wait for it
@@ -299,14 +299,6 @@ def first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def join_processes(
-    kind: str,  # of device: cpu, cuda or mps
-):
-    "Let processes of `torchrun` find each other on processors, too; accelerate does so by itself on GPUs alone."
-    if kind == "cpu" and "WORLD_SIZE" in os.environ:
-        os.environ["ACCELERATE_USE_CPU"] = "1"
-
-
 def read_features(
     path: Path | None,  # VGG19 as .safetensors, with vgg19_stats.json beside it; None: filters without weights
 ) -> mcnet.losses.PerceptualLoss:
@@ -400,7 +392,7 @@ def train(
     given = {"minutes": minutes, "steps": steps, "batch_size": batch_size, "seed": seed, "accumulate": accumulate}
     given |= {"learning_rate": learning_rate, "tensorboard": tensorboard, "compile": fuse}
     config = choose_settings(recipe, people=people, tuning=bool(weights), **given)
-    join_processes(pick_device(device).type)  # what is wrong is said before anything is drawn
+    pick_device(device)  # what is wrong is said before anything is drawn
     loss = read_features(perceptual)
     seed_everything(seed)
     model = open_network(weights, shape, size)

@@ -177,7 +177,7 @@ def test_two_processes_are_one(tmp_path):
     "Two processes with a batch each: equal to each other, and for 20 steps one process with both batches in one."
     code = "import test_training as t, sys; t.share(sys.argv[1])"
     ports = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(29500 + os.getpid() % 500), "WORLD_SIZE": "2"}
-    ports |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "LOCAL_WORLD_SIZE": "2"}
+    ports |= {"OMP_NUM_THREADS": "1", "LOCAL_WORLD_SIZE": "2"}
     started = [
         subprocess.Popen(
             [sys.executable, "-c", code, tmp_path],
