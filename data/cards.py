@@ -71,5 +71,5 @@ def fill(card: Path):
 
 
 if __name__ == "__main__":
-    for name in ("tiny", "tiny-synthetic"):
+    for name in ("small", "tiny", "tiny-synthetic"):
         fill(HERE / f"{name}.md")

@@ -9,7 +9,8 @@ from mcnet.core import load_weights
 from mcnet.network import MCNet, MCNetConfig
 from mcnet.weights import known_weights, resolve
 
-GOLDEN = Path(__file__).parent / "golden" / "tiny_state_dict.json"
+GOLDEN = Path(__file__).parent / "golden"
+CONFIGS = {"small": MCNetConfig.small(), "tiny": MCNetConfig.tiny()}
 
 
 def shapes(tensors):
@@ -17,9 +18,15 @@ def shapes(tensors):
     return {name: list(tensor.shape) for name, tensor in tensors.items()}
 
 
-def test_names_are_frozen():
+def promised(name):
+    "What the golden file of a size promises."
+    return json.loads((GOLDEN / f"{name}_state_dict.json").read_text())
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_names_are_frozen(name):
     "A renamed, added or reshaped tensor breaks every file out there: write a migration, then a new golden file."
-    assert shapes(MCNet(MCNetConfig.tiny()).state_dict()) == json.loads(GOLDEN.read_text())
+    assert shapes(MCNet(CONFIGS[name]).state_dict()) == promised(name)
 
 
 NETWORKS = sorted(name for name, spec in known_weights().items() if spec.ships and spec.kind == "network")
@@ -27,7 +34,8 @@ NETWORKS = sorted(name for name, spec in known_weights().items() if spec.ships a
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_shipped_weights_are_the_full_network(name):
-    "What ships is MCNetConfig.tiny() with its memory, and holds what the golden file promises."
+    "What ships is the size of its name, with its memory, and holds what the golden file promises."
     tensors, config, _ = load_weights(resolve(name))
-    assert MCNetConfig.from_dict(config) == MCNetConfig.tiny()
-    assert shapes(tensors) == json.loads(GOLDEN.read_text())
+    size = name.split("-")[0]
+    assert MCNetConfig.from_dict(config) == CONFIGS[size]
+    assert shapes(tensors) == promised(size)
