@@ -53,8 +53,9 @@ def cross_table(scores: dict) -> str:
     lines = ["| clip | frames | correlation of motion | identity |", "|---|---|---|---|"]
     for clip in dict.fromkeys(row["clip"] for row in scores["results"]):
         rows = [row for row in scores["results"] if row["clip"] == clip]
-        values = (", ".join(f"{row[key]:.2f}" for row in rows) for key in ("correlation", "identity"))
-        lines.append(f"| {clip} | {rows[0]['frames']} of {rows[0]['frames wanted']} | {' | '.join(values)} |")
+        values = [", ".join(f"{row[key]:.2f}" for row in rows) for key in ("correlation", "identity")]
+        cells = " | ".join(values).replace("nan", "–")
+        lines.append(f"| {clip} | {rows[0]['frames']} of {rows[0]['frames wanted']} | {cells} |")
     return "\n".join([*lines, "", f"Median {scores['median correlation']:.2f}."])
 
 
