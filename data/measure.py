@@ -36,6 +36,7 @@ from mcnet.metrics import (
     motion_correlation,
     predicting,
     score_pairs,
+    thirds,
 )
 from mcnet.pictures import fit_square, read_image
 from mcnet.video import read_frames, video_info
@@ -119,10 +120,8 @@ def real(model, options) -> dict:
 def faces(model, options) -> dict:
     "Feature distance, identity, and whether mouth and eyes follow: of all the fixed pairs and of each third of motion."
     with (HERE / "pairs_real_test.csv").open(newline="") as file:
-        thirds = [int(row["tercile"]) for row in csv.DictReader(file)]
+        groups = thirds(torch.tensor([float(row["motion_percent"]) for row in csv.DictReader(file)]))
     pairs = list(ListedPairs(read_pair_list(HERE / "pairs_real_test.csv"), options.data, model.config.image_size, 1))
-    groups = {"all": range(len(pairs))}
-    groups |= {n: [i for i, t in enumerate(thirds) if t == k] for k, n in enumerate(("still", "middle", "moving"), 1)}
     warped = predicting(model, "warped")
     rivals = {"copy": copy_source, "warp": warped, "blurred warp": blurred(warped), "network": predicting(model)}
     pictures = {name: torch.cat([rival(pair.source, pair.driving) for pair in pairs]) for name, rival in rivals.items()}

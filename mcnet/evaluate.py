@@ -19,7 +19,7 @@ from torch import nn
 from .core import Pair, UserError, atomic_path, check_shape
 from .grid import identity_grid, warp
 from .judges import JUDGES, Tool
-from .metrics import Predictor, blurred, bootstrap_mean, copy_source, l1, psnr, sharpness
+from .metrics import Predictor, blurred, bootstrap_mean, copy_source, l1, number_people, psnr, sharpness, thirds
 from .pictures import fit_square, to_bytes
 from .pixels import ssim
 from .plots import show_strip
@@ -73,8 +73,8 @@ def reference_answers(
     return rows
 
 # %% ../nbs/31a_evaluate.ipynb #9b3c7833
-IDENTITY = ("AED-dlib", "CSIM-dlib")  # judges of who it is
-PLACES = ("AKD-mediapipe", "AKD-dlib")  # judges that compare places, which two people do not share
+IDENTITY = tuple(name for name in JUDGES if name.startswith(("AED", "CSIM")))  # judges of who it is
+PLACES = tuple(name for name in JUDGES if name.startswith("AKD"))  # … and of places, which two people do not share
 
 
 def measure_answer(
@@ -127,8 +127,7 @@ def tabulate(
     groups: dict[str, list[int]],  # name -> numbers of the examples in it
 ) -> tuple[list[dict], dict[str, dict[str, int]]]:  # rows and failures, see `Report`
     "Means with intervals. What could not be told for one method counts for no other."
-    names = {person: i for i, person in enumerate(dict.fromkeys(people))}
-    numbers, columns = torch.tensor([names[person] for person in people]), {}
+    numbers, columns = number_people(people, len(people)), {}
     for method, scored in values.items():
         for measure in dict.fromkeys(name for example in scored for name in example):
             column = torch.tensor([example.get(measure, math.nan) for example in scored], dtype=torch.float64)
@@ -238,14 +237,6 @@ def _extremes(scores: list[float], kept: list[dict]) -> dict[str, dict]:
     order = sorted((i for i, score in enumerate(scores) if math.isfinite(score)), key=lambda i: -scores[i])
     return {name: kept[order[i]] for name, i in (("best", 0), ("median", len(order) // 2), ("worst", -1)) if order}
 
-
-def _thirds(motion: torch.Tensor) -> dict[str, list[int]]:
-    "Numbers of all examples and of each third by motion; fewer than three are not divided."
-    order = motion.argsort(stable=True)
-    names = ("still", "middle", "moving") if len(order) >= 3 else ()
-    parts = zip(names, order.tensor_split(3)) if names else ()
-    return {"all": list(range(len(order))), **{name: sorted(part.tolist()) for name, part in parts}}
-
 # %% ../nbs/31a_evaluate.ipynb #abbacac5
 def evaluate(
     methods: nn.Module | Predictor | dict[str, nn.Module | Predictor],  # one, or several by name; the first is shown
@@ -278,7 +269,7 @@ def evaluate(
     motion = torch.tensor(moved) if motion is None else motion
     if len(motion) != len(people):
         raise UserError(f"{len(motion)} amounts of motion were given for {len(people)} examples; give one for each")
-    rows, failures = tabulate(values, people, _thirds(motion))
+    rows, failures = tabulate(values, people, thirds(motion))
     key = "gain" if "gain" in values[main][0] else next(iter(values[main][0]))
     counts = {"pairs": len(people), "people": len(set(people)), "examples sorted by": key}
     sign = -1 if key in JUDGES and JUDGES[key].better == "smaller" else 1

@@ -17,7 +17,7 @@ from .core import Pair, UserError, check_shape
 
 # %% auto #0
 __all__ = ['Predictor', 'l1', 'psnr', 'sharpness', 'copy_source', 'predicting', 'blurred', 'Scores', 'bootstrap_mean',
-           'score_pairs', 'align', 'motion_correlation']
+           'score_pairs', 'thirds', 'number_people', 'align', 'motion_correlation']
 
 # %% ../nbs/30_metrics.ipynb #81b10f0a
 def l1(
@@ -149,26 +149,32 @@ def score_pairs(
             column.append(values.cpu())
         moved.append(l1(source, driving).cpu())
     motion = torch.cat(moved) if motion is None else motion
-    people = _number(identities, len(motion))
+    people = number_people(identities, len(motion))
     rows = []
-    for group, chosen in _thirds(motion).items():
+    for group, chosen in thirds(motion).items():
         measured = {name: torch.cat(column)[chosen] for name, column in columns.items()}
         ends = {n: bootstrap_mean(v, people[chosen], resamples=resamples, seed=seed) for n, v in measured.items()}
         rows.append({"group": group, "pairs": len(chosen), "people": len(people[chosen].unique())} | ends)
     return Scores(rows)
 
 # %% ../nbs/30_metrics.ipynb #585cd9c8
-def _thirds(motion: torch.Tensor) -> dict[str, torch.Tensor]:
-    "Indices of all pairs, and of each third by motion; fewer than three pairs are not divided."
-    order = motion.argsort()
-    groups = {"all": order}
+def thirds(
+    motion: torch.Tensor,  # (N,) how much moves in each pair
+) -> dict[str, list[int]]:  # all, still, middle, moving -> numbers of pairs
+    "All pairs, and each third by motion; fewer than three pairs are not divided."
+    order = motion.argsort(stable=True)
+    groups = {"all": list(range(len(order)))}
     if len(order) >= 3:
-        groups |= dict(zip(("still", "middle", "moving"), order.tensor_split(3), strict=True))
+        parts = zip(("still", "middle", "moving"), order.tensor_split(3), strict=True)
+        groups |= {name: sorted(part.tolist()) for name, part in parts}
     return groups
 
 
-def _number(identities: Iterable[Hashable] | None, count: int) -> torch.Tensor:
-    "People as numbers, in order of appearance."
+def number_people(
+    identities: Iterable[Hashable] | None,  # who is on each pair; None: everybody is another one
+    count: int,  # pairs
+) -> torch.Tensor:  # (count,) whole numbers
+    "People as numbers, in order of appearance. Raises `UserError`."
     names = list(range(count)) if identities is None else list(identities)
     if len(names) != count:
         raise UserError(f"{len(names)} identities were given for {count} pairs; give one per pair, in order")

@@ -188,6 +188,8 @@ def _run_steps(state: TrainState, stream: Iterator[Pair], hooks: _Hooks) -> str:
                 if done or who or time.perf_counter() - saved > 60 * config.save_minutes:
                     hooks.save(state)
                     saved = time.perf_counter()
+    if state.pending and state.progress >= 1:  # a stopped run that goes on with a limit it has passed
+        _write_row(state, meter)
     return "" if state.progress >= 1 else who
 
 # %% ../nbs/09_training.ipynb #69225033
