@@ -118,6 +118,16 @@ def test_asked_to_stop(tmp_path, through, number):
     assert signal.getsignal(number) is not None and "note" not in repr(signal.getsignal(number))
 
 
+def test_a_limit_that_is_passed_already(tmp_path):
+    "A run that was stopped before its first row, and goes on with fewer steps than it has done, ends with a row."
+    config = QUICK.replace(log_every=100)
+    stop = lambda state: state.step == 3 and os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Stopped):
+        run(network(), config=config, out=tmp_path, on_step=stop)
+    history = run(network(), config=config.replace(steps=2), out=tmp_path)
+    assert [row["step"] for row in history.rows] == [3] and (tmp_path / "weights.safetensors").exists()
+
+
 def test_without_a_folder_nothing_is_promised():
     "A stopped run without `out` says that nothing was kept."
     with pytest.raises(Stopped, match="nothing was kept"):
