@@ -1,6 +1,7 @@
 "The repository as data: its notebooks in story order, their cells, its modules, its settings."
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("MCNET_DATA") or ROOT.parent / "shared" / "data")  # recorded clips: not everybody has them
 PACKAGE = ROOT / "mcnet"
 NUMBERED = re.compile(r"(\d\d)([a-z]?)_(\w+)")
 DIRECTIVE = re.compile(r"^#\|\s*([\w-]+):?[ \t]*(.*)$", re.M)

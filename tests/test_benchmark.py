@@ -2,11 +2,10 @@
 
 import csv
 import json
-import os
-from pathlib import Path
 
 import pytest
 import torch
+from repository import DATA, ROOT
 from torch import nn
 
 from mcnet import benchmark as bench
@@ -20,8 +19,6 @@ from mcnet.truth import Example, draw_examples, flow_error, landmark_error, occl
 from mcnet.video import video_writer
 from mcnet.weights import known_weights, load_network
 
-ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("MCNET_DATA") or ROOT.parent / "shared" / "data")
 NETWORK = "tiny-synthetic"
 
 

@@ -1,18 +1,17 @@
 "Face crops and checks: boxes, cut and paste, one box per film, finders (made up, OpenCV's, MediaPipe's), sentences."
 
 import math
-import os
 import subprocess
 import sys
 import types
 import warnings
 import weakref
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from repository import DATA
 
 from mcnet import checks, faces
 from mcnet.core import UserError
@@ -32,7 +31,6 @@ from mcnet.crops import (
 )
 from mcnet.pictures import Notice, fit_square, read_image, to_bytes
 
-DATA = Path(os.environ.get("MCNET_DATA", Path(__file__).parents[1] / "../shared/data"))
 MODEL = DATA / "weights" / MediapipeFaces.file
 
 

@@ -17,6 +17,7 @@ import pytest
 import torch
 from inputs import as_bytes, film, picture
 from PIL import Image
+from repository import DATA
 
 from mcnet import faces
 from mcnet.augment import OURS, RELEASE, Augment
@@ -29,8 +30,6 @@ from mcnet.layouts import ClipFile, check_data, find_clips, list_folder, shard_i
 from mcnet.pictures import Notice, to_bytes
 from mcnet.prepare import _splits, find_cuts, prepare_clips
 from mcnet.video import write_video
-
-REAL = Path(os.environ.get("MCNET_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 # ---- layouts
 
@@ -208,11 +207,11 @@ def test_report_of_everything_is_short(tmp_path):
 
 def test_real_folder():
     "The real clips: all usable, nobody on both sides."
-    if not (REAL / "MANIFEST.json").is_file():
-        pytest.skip(f"no MANIFEST.json in {REAL.name}; name a folder of real clips in MCNET_DATA")
-    clips = [clip.path for clip in find_clips(REAL, "all")]
+    if not (DATA / "MANIFEST.json").is_file():
+        pytest.skip(f"no MANIFEST.json in {DATA.name}; name a folder of real clips in MCNET_DATA")
+    clips = [clip.path for clip in find_clips(DATA, "all")]
     assert all(glance(path).faults == () for path in clips[::30])
-    assert list_folder(REAL).layout.name == "MANIFEST.json"
+    assert list_folder(DATA).layout.name == "MANIFEST.json"
 
 
 # ---- prepare

@@ -1,6 +1,5 @@
 "Odd but honest input: every kind of picture and film that people have simply works."
 
-import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 from inputs import film, picture, tiny_weights, turned
 from PIL import Image
+from repository import DATA
 
 from mcnet.animate import Animator, Settings, stream
 from mcnet.data import ClipPairs, find_clips, read_pair_list
@@ -213,10 +213,9 @@ def test_centre_crop_is_centred():
 @pytest.fixture
 def real():
     "The folder of real clips and stills."
-    folder = Path(os.environ.get("MCNET_DATA") or Path(__file__).parents[2] / "shared" / "data")
-    if not list(folder.glob("clips/*.mp4")) or not list(folder.glob("stills/*")):
+    if not list(DATA.glob("clips/*.mp4")) or not list(DATA.glob("stills/*")):
         pytest.skip("no real clips: ../shared/data is not there and MCNET_DATA names no folder with clips/ and stills/")
-    return folder
+    return DATA
 
 
 def smallest(folder):

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import math
-import os
 import sys
 import warnings
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d
 from kornia.metrics import ssim as kornia_ssim
+from repository import DATA
 from torch import nn
 
 from mcnet import faces
@@ -55,7 +55,6 @@ from mcnet.pixels import (
     ssim_release,
 )
 
-DATA = Path(os.environ.get("MCNET_DATA", Path(__file__).parents[1] / "../shared/data"))
 MODEL = DATA / "weights" / MediapipeJudge.file
 NAN = float("nan")
 

@@ -8,14 +8,13 @@ import json
 import os
 import pickle
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from inputs import film, picture
-from repository import run
+from repository import DATA, run
 from safetensors.torch import load_file
 
 from mcnet.core import Context, Keypoints, Motion, UserError, load_weights
@@ -111,8 +110,7 @@ class Reference(NamedTuple):
 @pytest.fixture(scope="module")
 def reference():
     "Their weights in our network, and their tensors; the folder lies beside the data folder."
-    data = Path(os.environ.get("MCNET_DATA") or Path(__file__).parents[2] / "shared" / "data")
-    folder = data.parent / "reference"
+    folder = DATA.parent / "reference"
     if not (folder / "release_parity" / "weights.safetensors").is_file():
         pytest.skip("no reference tensors: neither ../shared/reference nor reference/ beside MCNET_DATA has them")
     read = lambda name: load_file(folder / "release_parity" / f"{name}.safetensors")
