@@ -21,6 +21,7 @@ from mcnet.core import load_weights, pick_device, seed_everything
 from mcnet.crops import MediapipeLandmarks
 from mcnet.data import ClipPairs, FramePairs
 from mcnet.faces import FacePairs
+from mcnet.generator import OnlyWarped, TalkingHead
 from mcnet.losses import PerceptualLoss, VGGFeatures
 from mcnet.network import MCNet, MCNetConfig, save_model
 from mcnet.pictures import fit_square
@@ -76,6 +77,11 @@ def warm_start(model: MCNet, path: Path):
     print(f"{path}: {len(fitting)} of {len(tensors)} tensors; new: {', '.join(parts) or 'nothing'}", flush=True)
 
 
+def learner(model: MCNet, part: str) -> TalkingHead:
+    "What is trained: the whole network; or its detector and motion alone, ten times as many steps in the same time."
+    return model if part == "all" else TalkingHead(model.detector, model.motion, OnlyWarped())
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=NOTES)
@@ -88,6 +94,8 @@ def main():
     parser.add_argument("--size", type=int, help="side of the pictures in pixels; the network's own when not given")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--init", type=Path, help="weights to start from")
+    parser.add_argument("--part", choices=("all", "motion"), default="all", help="motion: detector and motion alone")
+    parser.add_argument("--landmarks", type=float, default=0.0, help="weight of lids and lips that come from elsewhere")
     parser.add_argument("--focus", type=float, default=15.0, help="weight of the loss around eyes and mouth")
     parser.add_argument("--perceptual", type=float, default=3.0, help="weight of the perceptual loss")
     parser.add_argument("--energy", type=float, default=20.0, help="weight of the loss against blur")
@@ -108,14 +116,14 @@ def main():
     config = TrainConfig.guided().replace(
         minutes=options.minutes, batch_size=options.batch_size, learning_rate=options.rate,
         focus=options.focus, perceptual=options.perceptual, l1=options.l1, energy=options.energy,
-        close_up=options.close_up, warped=5.0, jacobian=2.0, ema=0.998,
+        close_up=options.close_up, landmarks=options.landmarks, warped=5.0, jacobian=2.0, ema=0.998,
     )
     preview = next(iter(pairs))
     notes = {key: text.format(people=options.people) for key, text in NOTES[options.name].items()}
     notes |= {"name": options.name, "recipe": config.recipe, "perceptual": vgg.name}
     train(
-        model, pairs, config, perceptual=PerceptualLoss(vgg), out=options.out, preview=preview,
-        save=lambda path, trained: save_model(path, trained, **notes),
+        learner(model, options.part), pairs, config, perceptual=PerceptualLoss(vgg), out=options.out, preview=preview,
+        save=lambda path, trained: save_model(path, model, **notes),
     )
 
 

@@ -73,6 +73,7 @@ class Pair(typing.NamedTuple):
     deformation: torch.Tensor | None = None  # (B, H, W, 2) in [-1, 1]: true backward flow, where to look in the source
     visible: torch.Tensor | None = None  # (B, 1, H, W), 1 where that place is visible in the source
     focus: torch.Tensor | None = None  # (B, P, 2) in [-1, 1]: points on eyes and mouth of the driving frame
+    source_focus: torch.Tensor | None = None  # (B, P, 2): the same points of the source
 
 
 class Keypoints(typing.NamedTuple):

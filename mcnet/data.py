@@ -130,11 +130,12 @@ class FramePairs:
         seed: int = 0,
         start: int = 0,  # number of the first batch: where an interrupted training goes on
         augment: Augment = OURS,  # what is changed in both frames; `RELEASE`, or Augment(0, 0) for nothing
-        focus: list[torch.Tensor] | None = None,  # (T, 32, 2) for each clip: `Pair.focus`
+        focus: list[torch.Tensor] | None = None,  # (T, 32, 2) for each clip: eyes and mouth; NaN where unknown
     ):
         self.frames, self.focus, self.batch_size = frames, focus, batch_size
         self.seed, self.start, self.augment = seed, start, augment
         self.pairs, self.moving = _pair_table(frames, seed)  # (N, 3) and (N / 3, 3): clip, source, driving
+        self.blinking = None if focus is None else _blinking(focus, self.pairs)  # those whose eyes differ most
 
     def __iter__(self) -> Iterator[Pair]:
         return map(self.batch, itertools.count(self.start))
@@ -143,14 +144,17 @@ class FramePairs:
         self,
         number: int,  # 0, 1, 2 …
     ) -> Pair:  # source and driving, (B, 3, S, S) each
-        "Batch `number` of the endless row: half of it pairs from the third that moves most."
+        "Batch `number`: half of it moves much (the top third); where eyes are known, a third moves, a third blinks."
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + number) % 2**63)
-        many = self.batch_size // 2
-        chosen = torch.cat([_draw(self.moving, many, generator), _draw(self.pairs, self.batch_size - many, generator)])
-        rows = chosen.tolist()
+        kinds = [self.moving] if self.focus is None else [self.moving, self.blinking]
+        parts = [_draw(rows, self.batch_size // (len(kinds) + 1), generator) for rows in kinds]
+        rows = torch.cat([*parts, _draw(self.pairs, self.batch_size - sum(map(len, parts)), generator)]).tolist()
         images = torch.stack([self.frames[row[0]][row[side]] for side in (1, 2) for row in rows]).float() / 255
         images, mirrored = self.augment(images, generator)
-        return Pair(*images.chunk(2), focus=None if self.focus is None else _focus_of(self.focus, chosen, mirrored))
+        if self.focus is None:
+            return Pair(*images.chunk(2))
+        points = [_focus_of(self.focus, [(row[0], row[side]) for row in rows], mirrored) for side in (1, 2)]
+        return Pair(*images.chunk(2), source_focus=points[0], focus=points[1])
 
 # %% ../nbs/21_data.ipynb #2796f223
 class ClipPairs(FramePairs):
@@ -185,10 +189,20 @@ def _pair_table(
     pairs, motion = sample_pairs([motion_signature(clip) for clip in frames], 2000, generator=generator)
     return pairs, pairs[motion >= motion.quantile(2 / 3)]
 
+# %% ../nbs/21_data.ipynb #1cde96aa
+def _blinking(focus: list[torch.Tensor], pairs: torch.Tensor) -> torch.Tensor:
+    "The tenth of the pairs whose eyes differ most in how far they are open: a blink is rare, and short."
+    wide = [(points[:, 0] - points[:, 9]).norm(dim=-1) for points in focus]  # from corner to corner
+    lids = [(points[:, [1, 2, 7, 8]] - points[:, [5, 4, 11, 10]]).norm(dim=-1).mean(1) for points in focus]
+    opening = [lid / side for lid, side in zip(lids, wide, strict=True)]  # (T,) each
+    change = torch.stack([(opening[clip][i] - opening[clip][j]).abs() for clip, i, j in pairs.tolist()])
+    known = change.isfinite()
+    return pairs[known][change[known] >= change[known].quantile(0.9)] if known.any() else pairs
 
-def _focus_of(focus: list[torch.Tensor], chosen: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
-    "The points of the driving frames, mirrored where the pictures are."
-    points = torch.stack([focus[clip][driving] for clip, _, driving in chosen.tolist()])  # (B, 32, 2)
+
+def _focus_of(focus: list[torch.Tensor], chosen: list[tuple[int, int]], mirrored: torch.Tensor) -> torch.Tensor:
+    "The points of frames (clip, number), mirrored where the pictures are."
+    points = torch.stack([focus[clip][frame] for clip, frame in chosen])  # (B, 32, 2)
     return torch.where(mirrored[:, None, None], points * points.new_tensor([-1.0, 1.0]), points)
 
 

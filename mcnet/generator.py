@@ -16,7 +16,7 @@ from .layers import ConvBlock, DownBlock, ResidualBlock, UpBlock
 
 # %% auto #0
 __all__ = ['GeneratorConfig', 'Encoder', 'warp_feature', 'motion_at', 'Compensator', 'NoCompensation', 'compensate',
-           'DecoderLevel', 'Decoder', 'Generator', 'detect_both', 'repeat_source', 'TalkingHead']
+           'DecoderLevel', 'Decoder', 'Generator', 'detect_both', 'repeat_source', 'TalkingHead', 'OnlyWarped']
 
 # %% ../nbs/07_generator.ipynb #4f97f76e
 @dataclasses.dataclass(frozen=True)
@@ -294,3 +294,24 @@ class TalkingHead(nn.Module):
     ) -> Prediction:
         points = detect_both(self.detector, source, driving)
         return self.animate(source, *points, details=details)
+
+# %% ../nbs/07_generator.ipynb #740ac162
+class OnlyWarped(nn.Module):
+    "In place of a generator: the picture is the warped source. Detector and motion learn faster without one."
+
+    def encode(self, source: torch.Tensor) -> list[torch.Tensor]:
+        "Nothing."
+        return []
+
+    def decode(
+        self,
+        features: list[torch.Tensor],  # not looked at
+        source: torch.Tensor,  # (B or 1, 3, H, W)
+        motion: Motion,  # to B driving frames
+        source_keypoints: Keypoints,  # not looked at
+        *,
+        details: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor, list[Compensated]]:  # picture, warped source (the same), nothing
+        "Warp; what the source does not show stays wrong."
+        warped = warp_feature(source, motion._replace(occlusion=torch.ones_like(motion.occlusion)))
+        return warped, warped, []

@@ -22,10 +22,10 @@ from .keypoints import inverse_2x2, matmul_2x2
 from .layers import AntiAliasDownsample
 
 # %% auto #0
-__all__ = ['VGG_CONVOLUTIONS', 'EYES', 'MOUTH', 'pyramid_l1_loss', 'gradient_loss', 'Backbone', 'oriented_filters', 'energy_pool',
-           'FilterFeatures', 'VGGFeatures', 'PerceptualLoss', 'focus_loss', 'enlarge_around', 'close_up_loss',
-           'energy_loss', 'RandomTransform', 'equivariance_losses', 'keypoint_distance_loss', 'FlowLosses',
-           'flow_losses', 'consistency_loss']
+__all__ = ['VGG_CONVOLUTIONS', 'EYES', 'MOUTH', 'OPPOSITE', 'pyramid_l1_loss', 'gradient_loss', 'Backbone', 'oriented_filters',
+           'energy_pool', 'FilterFeatures', 'VGGFeatures', 'PerceptualLoss', 'focus_loss', 'enlarge_around',
+           'close_up_loss', 'landmark_loss', 'energy_loss', 'RandomTransform', 'equivariance_losses',
+           'keypoint_distance_loss', 'FlowLosses', 'flow_losses', 'consistency_loss']
 
 # %% ../nbs/08_losses.ipynb #e721324c
 def pyramid_l1_loss(
@@ -268,6 +268,26 @@ def close_up_loss(
     prediction, target, points = prediction[known], target[known], points[known]
     parts = [[enlarge_around(image, points[:, part]) for image in (prediction, target)] for part in (EYES, MOUTH)]
     return sum(perceptual(*part) for part in parts) / 2
+
+# %% ../nbs/08_losses.ipynb #4e439172
+OPPOSITE = torch.tensor([[1, 5], [2, 4], [7, 11], [8, 10], [25, 31], [26, 30], [27, 29]])  # upper and lower lid or lip
+
+
+def landmark_loss(
+    motion: Motion,  # predicted
+    source: torch.Tensor,  # (B, 32, 2) in [-1, 1]: eyes and mouth; NaN where unknown
+    driving: torch.Tensor,  # (B, 32, 2), the same points
+) -> torch.Tensor:  # scalar, in units of half the picture's side; 0 where no face is known
+    "Lids and lips must be fetched from where they are in the source, and as far apart as they are there."
+    known = (source + driving).flatten(1).isfinite().all(1)
+    if not known.any():
+        return motion.deformation.new_zeros(())
+    source, driving = source[known].float(), driving[known].float()
+    flow = motion.deformation[known].permute(0, 3, 1, 2).float()  # (B, 2, h, w)
+    fetched = warp(flow, driving[:, :, None], padding="border")[..., 0].transpose(1, 2)  # (B, 32, 2)
+    gap = lambda points: points[:, OPPOSITE[:, 0]] - points[:, OPPOSITE[:, 1]]
+    place, apart = (fetched - source).abs(), (gap(fetched) - gap(source)).abs()
+    return place.sum(-1).mean() + 3 * apart.sum(-1).mean()
 
 # %% ../nbs/08_losses.ipynb #6e644a4c
 def energy_loss(

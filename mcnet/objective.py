@@ -41,14 +41,15 @@ class LossWeights(Config):
     distance_form: str = "hinge"  # hinge, or sign (the release's)
     consistency: float = 10.0  # memory values resemble what they were asked about; 0 for a network without memory
     determinant: float = 1.0  # Jacobians stay invertible: relu(0.1 - det)²
+    landmarks: float = 0.0  # lids and lips are fetched from the source's, on pairs that know both frames' points
     flow: float = 0.0  # L1 to the true flow, on pairs that carry it
     visibility: float = 0.0  # BCE of the occlusion map against true visibility, likewise
-    guided_until: float = 0.4  # share of the run in which these two fade to 0
+    guided_until: float = 0.4  # share of the run in which flow and visibility fade to 0
 
     @property
     def recipe(self) -> str:
-        "`guided` when the renderer's truth helped in training, else `paper`."
-        return "guided" if self.flow > 0 or self.visibility > 0 else "paper"
+        "`guided` when the renderer's truth or landmarks helped to find the motion, else `paper`."
+        return "guided" if max(self.flow, self.visibility, self.landmarks) > 0 else "paper"
 
 # %% ../nbs/09a_objective.ipynb #e2834ae2
 def picture_terms(
@@ -137,7 +138,11 @@ def guiding_terms(
     if len(known):
         motion = Motion(prediction.motion.deformation[known], prediction.motion.occlusion[known])
         flow, visibility = losses.flow_losses(motion, pair.deformation[known], pair.visible[known])
-    return {"flow": fade * weights.flow * flow, "visibility": fade * weights.visibility * visibility}
+    terms = {"flow": fade * weights.flow * flow, "visibility": fade * weights.visibility * visibility}
+    if weights.landmarks and pair.source_focus is not None:
+        apart = losses.landmark_loss(prediction.motion, pair.source_focus, pair.focus)
+        terms["landmarks"] = weights.landmarks * apart
+    return terms
 
 # %% ../nbs/09a_objective.ipynb #a28a66e5
 def batches(
@@ -176,8 +181,9 @@ def join_pairs(
     height, width = parts[0].source.shape[-2:]
     images = (torch.cat([getattr(part, name) for part in parts]) for name in ("source", "driving"))
     points = next((part.focus.shape[1] for part in parts if part.focus is not None), 0)
-    truth = join("deformation", height, width, 2), join("visible", 1, height, width), join("focus", points, 2)
-    return Pair(*images, *truth)
+    shapes = {"deformation": (height, width, 2), "visible": (1, height, width)}
+    shapes |= {"focus": (points, 2), "source_focus": (points, 2)}
+    return Pair(*images, **{name: join(name, *shape) for name, shape in shapes.items()})
 
 
 class Mixture:
