@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
+TOOLS = "mediapipe", "dlib"
 MEASURES = {"psnr": "PSNR (dB)", "gain": "over copying (dB)", "l1": "L1", "sharpness": "sharpness"}
 
 
@@ -40,11 +41,13 @@ def scores_table(scores: dict) -> str:
 
 def faces_table(scores: dict) -> str:
     "One row per predictor and third of motion, as face tools see them."
-    lines = ["| | faces found | feature distance | identity | mouth | eyes |", "|---|---|---|---|---|---|"]
+    names = ["feature distance", "identity", *(f"{part}, {tool}" for part in ("mouth", "eyes") for tool in TOOLS)]
+    lines = ["| | faces found | " + " | ".join(names) + " |", "|---" * (2 + len(names)) + "|"]
     for name, groups in scores.items():
         for group, row in groups.items():
-            numbers = " | ".join(f"{row[key]:.3f}" for key in ("feature distance", "identity", "mouth", "eyes"))
-            lines.append(f"| {name}, {group} | {row['faces']} | {numbers} |")
+            numbers = " | ".join(f"{row[key]:.3f}" for key in names)
+            found = ", ".join(str(row[f"faces, {tool}"]) for tool in TOOLS)
+            lines.append(f"| {name}, {group} | {found} | {numbers} |")
     return "\n".join(lines)
 
 

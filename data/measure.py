@@ -118,7 +118,7 @@ def real(model, options) -> dict:
 
 @torch.inference_mode()
 def faces(model, options) -> dict:
-    "Feature distance, identity, and whether mouth and eyes follow: of all the fixed pairs and of each third of motion."
+    "Feature distance, identity, and whether mouth and eyes follow, by two tools; of all the fixed pairs and of thirds."
     with (HERE / "pairs_real_test.csv").open(newline="") as file:
         groups = thirds(torch.tensor([float(row["motion_percent"]) for row in csv.DictReader(file)]))
     pairs = list(ListedPairs(read_pair_list(HERE / "pairs_real_test.csv"), options.data, model.config.image_size, 1))
@@ -131,16 +131,21 @@ def faces(model, options) -> dict:
     table = {name: {group: {} for group in groups} for name in rivals}
     dlib = DlibJudge()
     with MediapipeJudge(models / MediapipeJudge.file) as mediapipe:
-        wanted, who = openings(mediapipe(truth).landmarks), dlib(pictures["copy"]).embedding
+        judges = {"mediapipe": mediapipe, "dlib": dlib}
+        wanted = {tool: openings(judge(truth).landmarks) for tool, judge in judges.items()}
+        who = dlib(pictures["copy"]).embedding
         for name, answers in pictures.items():
             far = torch.tensor([loss(a[None], t[None]).item() for a, t in zip(answers, truth, strict=True)])
-            alike = embedding_cosine(dlib(answers).embedding, who)
-            seen = openings(mediapipe(answers).landmarks)
+            seen = {tool: judge(answers) for tool, judge in judges.items()}
+            alike = embedding_cosine(seen["dlib"].embedding, who)
+            open_by = {tool: openings(found.landmarks) for tool, found in seen.items()}
             for group, chosen in groups.items():
                 row, chosen = table[name][group], torch.tensor(chosen)
                 row["feature distance"], row["identity"] = far[chosen].mean().item(), alike[chosen].nanmean().item()
-                row |= {part: follow(seen[part][chosen], wanted[part][chosen]) for part in ("mouth", "eyes")}
-                row["faces"] = int(seen["mouth"][chosen].isfinite().sum())
+                for tool, opening in open_by.items():
+                    follows = {part: follow(opening[part][chosen], wanted[tool][part][chosen]) for part in opening}
+                    row |= {f"{part}, {tool}": value for part, value in follows.items()}
+                    row[f"faces, {tool}"] = int(opening["mouth"][chosen].isfinite().sum())
                 print(name, group, row)
     return table
 

@@ -55,9 +55,10 @@ def hand_over(name: str, run: Path, out: Path):
 
     values = read_checkpoint(run / "checkpoint.pt")
     done = (run / "weights.safetensors").is_file()
+    whole = any(key.startswith("generator.") for key in values["average"])  # not so with `--part motion`
     if done:
         shutil.copyfile(run / "weights.safetensors", out / f"{name}.safetensors")
-    else:
+    elif whole:
         model = MCNet(MCNetConfig.small() if name == "small" else MCNetConfig.tiny())
         model.load_state_dict(values["average"])
         notes = {"licence": "unfinished: for looking at only", "data": "unfinished", "name": name}
@@ -65,7 +66,8 @@ def hand_over(name: str, run: Path, out: Path):
     last = values["history"]["rows"][-1] if values["history"]["rows"] else {}
     progress = {"step": values["step"], "seconds": values["seconds"], "finished": done, "last": last}
     (out / "progress.json").write_text(json.dumps(progress, indent=1))
-    print(f"{out / name}.safetensors: step {values['step']}, {'finished' if done else 'to be continued'}")
+    made = f"{out / name}.safetensors" if done or whole else "no weights yet"
+    print(f"{made}: step {values['step']}, {'finished' if done else 'to be continued'}")
 
 
 def main():
