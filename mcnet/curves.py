@@ -9,7 +9,7 @@ import contextlib
 import functools
 import json
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib import resources
 
 import torch
@@ -32,11 +32,9 @@ JUDGES = 77_001  # seed of the people that judge
 SHOWN = (4, 8, 24, 44)  # of their pairs: those whose pictures are kept
 
 
-def judge_pairs(
-    count: int = 48,
-) -> Pair:  # pictures of 64 x 64
+def judge_pairs() -> Pair:  # 48 pairs of 64 × 64
     "Pairs of twelve people that no seed trains on: the same for everybody."
-    return next(iter(FacePairs(12, 6, 64, count, seed=JUDGES)))
+    return next(iter(FacePairs(12, 6, 64, 48, seed=JUDGES)))
 
 
 def reference_pairs(
@@ -77,19 +75,18 @@ def run_reference(
     pairs: Iterable[Pair] | None = None,  # others than the run's own
     config: TrainConfig | None = None,  # likewise
     frozen: str = "",  # a part that is not to learn: detector, motion or generator
-    shown: Sequence[int] = SHOWN,  # numbers of the judges' pairs whose predictions are kept
-) -> tuple[History, torch.Tensor]:  # losses and scores; predictions (milestones, shown, 3, H, W)
+) -> tuple[History, torch.Tensor]:  # losses and scores; predictions (milestones, len(SHOWN), 3, H, W)
     "Train `tiny` for 100 steps."
     seed_everything(seed)
     model = MCNet(MCNetConfig.tiny())
     first, image = judge(model, judges)
-    stages = [image[list(shown)]]
+    stages = [image[list(SHOWN)]]
     if frozen:
         model.get_submodule(frozen).requires_grad_(False)
 
     def score(average):
         scores, image = judge(average, judges)
-        stages.append(image[list(shown)])
+        stages.append(image[list(SHOWN)])
         return scores
 
     perceptual = PerceptualLoss(FilterFeatures())
@@ -117,18 +114,18 @@ def published_runs() -> dict[str, History]:
 
 def expected(
     column: str = "gain",  # of losses or scores
-    seeds: Iterable[int] = (0, 1, 2),
+    slack: float = 0.1,  # at least this share of the value is added on both sides
 ) -> list[Band]:
-    "The band of the published seeds."
-    curves = [dict(published_runs()[f"seed {seed}"].curve(column)) for seed in seeds]
+    "The band of the first three published seeds."
+    curves = [dict(published_runs()[f"seed {seed}"].curve(column)) for seed in range(3)]
     if not curves[0]:
         raise UserError(f"the published runs have no {column!r}; choose a loss, or gain or sharpness")
     bands = []
     for step in curves[0]:
         values = [curve[step] for curve in curves]
         low, high = min(values), max(values)
-        slack = max(high - low, 0.1 * abs(low + high) / 2)
-        bands.append(Band(int(step), low - slack, high + slack))
+        wider = max(high - low, slack * abs(low + high) / 2)
+        bands.append(Band(int(step), low - wider, high + wider))
     return bands
 
 # %% ../nbs/31c_curves.ipynb #5a36f1da
