@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import safetensors.torch
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -168,8 +169,8 @@ class VGGFeatures(nn.Module):
 def _read_vgg(path: Path) -> dict[str, torch.Tensor]:
     "The convolutions' tensors, or a sentence."
     try:
-        tensors = safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
         raise UserError(f"{path} cannot be read as VGG19 weights ({error}); give a .safetensors file") from error
     keys = [f"features.{index}.{kind}" for index, _, _ in VGG_CONVOLUTIONS.values() for kind in ("weight", "bias")]
     lacking = [key for key in keys if key not in tensors]

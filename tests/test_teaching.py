@@ -65,7 +65,7 @@ def test_drawn_pairs_by_number():
     "Batch n is the n-th of the row, and two processes share the row without a word."
     pairs = FacePairs(2, 4, SIZE, 3, seed=5, truth=True)
     row = list(itertools.islice(pairs, 5))
-    equal = lambda one, other: all(torch.equal(a, b) for a, b in zip(one[:5], other[:5], strict=True))
+    equal = lambda one, other: all(a is b is None or torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert all(equal(pairs.batch(n), pair) for n, pair in enumerate(row))
     assert equal(next(pairs.batches(3)), row[3])
     assert all(equal(*two) for two in zip(row[1::2], pairs.batches(1, every=2), strict=False))
