@@ -4,24 +4,34 @@
     python data/train_weights.py tiny --out runs/tiny --vgg FOLDER --clips FOLDER
     python data/train_weights.py small --out runs/small --vgg FOLDER --clips FOLDER
 
+    python data/train_weights.py small --out runs/small-long --vgg FOLDER --clips FOLDER \
+        --init mcnet/assets/small.safetensors --batch-size 8 --rate 3e-4 --warmup 0.02 --l1 20 --focus 30 \
+        --landmarks 15 --perceptual 8 --energy 40 --close-up 6 --people 200 --steps 15000 --milestones 30 \
+        --leave-out grid_upload2 grid_upload3 lavse_SP01 lavse_SP05 latentsync_demo1 imtalker_driving_2
+
 `--vgg` is the folder with vgg19_conv1_1_to_conv3_4_fp16.safetensors and vgg19_stats.json; `--clips` a folder of clips
 (MANIFEST.json, or train/ and test/); eyes and mouth of real clips are found by MediaPipe, whose model must lie in the
-`--vgg` folder, too. Or `--clips` is a file that `data/pack_frames.py` made: then films and MediaPipe are not needed.
-Heads are drawn on the GPU where there is one. A run that is found in `--out` goes on. `--minutes` is measured on the
-clock.
+`--vgg` folder, too. Where a MANIFEST_av.json lies beside the MANIFEST.json, its clips are used, too. Films of people
+named by `--leave-out` are not trained on: at `--milestones` moments of the run the averaged network is scored on
+pairs of their frames, and the scores are kept in history.json. Or `--clips` is a file that `data/pack_frames.py`
+made: then films and MediaPipe are not needed. Heads are drawn on the GPU where there is one. A run that is found in
+`--out` goes on. `--minutes` is measured on the clock; with `--steps` it is the steps that end the run.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from pack_frames import unpack
 
 from mcnet.core import load_weights, pick_device, seed_everything
 from mcnet.crops import MediapipeLandmarks
-from mcnet.data import ClipPairs, FramePairs
+from mcnet.data import ClipPairs, FramePairs, load_clip
 from mcnet.faces import FacePairs
 from mcnet.generator import OnlyWarped, TalkingHead
+from mcnet.judges import follow, openings
 from mcnet.losses import PerceptualLoss, VGGFeatures
 from mcnet.network import MCNet, MCNetConfig, save_model
 from mcnet.pictures import fit_square
@@ -30,6 +40,7 @@ from mcnet.training import mix, train
 
 VGG_FILE = "vgg19_conv1_1_to_conv3_4_fp16.safetensors"
 FRAMES = 16  # of each drawn person
+JUDGED = 40  # pairs of each person that is left out
 REAL = {
     "licence": "research and education; rights in part of the training footage are unclear",
     "data": "106 real clips of 53 people and {people} drawn people",
@@ -39,6 +50,41 @@ NOTES = {
     "tiny": REAL,
     "small": REAL,
 }
+
+
+def films(folder: Path) -> list[tuple[Path, str]]:
+    "Film and person of every training clip that the manifests of a folder name."
+    manifests = [folder / "MANIFEST.json", folder / "MANIFEST_av.json"]
+    entries = [entry for file in manifests if file.is_file() for entry in json.loads(file.read_text())["files"]]
+    wanted = [entry for entry in entries if entry["kind"] in ("clip", "av") and entry["split"] == "train"]
+    return [(folder / entry["file"], entry["identity"]) for entry in wanted]
+
+
+class LeftOut:
+    "Scores on people who are not trained on: decibels, and whether eyes and mouth change as they should."
+
+    def __init__(self, clips: list[Path], size: int, landmarks, cache: Path):
+        generator, self.landmarks = torch.Generator().manual_seed(0), landmarks
+        parts = []
+        for clip in clips:
+            frames = load_clip(clip, size, cache=cache)
+            parts.append(frames[torch.randint(len(frames), (2, JUDGED), generator=generator)])
+        self.source, self.driving = (torch.cat(side).float() / 255 for side in zip(*parts))  # (N, 3, S, S)
+        self.before, self.wanted = self.opened(self.source), self.opened(self.driving)
+
+    def opened(self, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
+        "How far eyes and mouth are open, seen at 256 pixels."
+        return openings(self.landmarks(F.interpolate(pictures, (256, 256), mode="bicubic").clamp(0, 1)))
+
+    def __call__(self, model: torch.nn.Module) -> dict[str, float]:
+        model.eval()
+        pairs = zip(self.source.split(20), self.driving.split(20))
+        painted = torch.cat([model(*pair).image for pair in pairs]).clamp(0, 1)
+        decibels = lambda image: -10 * (image - self.driving).square().mean((1, 2, 3)).clamp(min=1e-6).log10().mean()
+        opened = self.opened(painted)
+        scores = {"psnr": decibels(painted).item(), "psnr of the copy": decibels(self.source).item()}
+        change = lambda after, part: after[part] - self.before[part]
+        return scores | {f"{part} follow": follow(change(opened, part), change(self.wanted, part)) for part in opened}
 
 
 def training_pairs(options: argparse.Namespace, size: int):
@@ -58,8 +104,9 @@ def training_pairs(options: argparse.Namespace, size: int):
         if frames[0].shape[-1] != size:
             frames = [torch.stack([fit_square(frame, size) for frame in film]) for film in frames]
         return mix([FramePairs(frames, real, focus=focus), heads])
+    chosen = [film for film, person in films(clips) if person not in options.leave_out]
     with MediapipeLandmarks(options.vgg / MediapipeLandmarks.file) as landmarks:
-        return mix([ClipPairs(clips, size, real, cache=cache / "clips", landmarks=landmarks), heads])
+        return mix([ClipPairs(chosen, size, real, cache=cache / "clips", landmarks=landmarks), heads])
 
 
 def warm_start(model: MCNet, path: Path):
@@ -90,6 +137,9 @@ def main():
     parser.add_argument("--clips", type=Path)
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     parser.add_argument("--minutes", type=float, default=40)
+    parser.add_argument("--steps", type=int, default=0, help="instead of minutes")
+    parser.add_argument("--leave-out", nargs="*", default=[], help="people who are scored on instead of trained on")
+    parser.add_argument("--milestones", type=int, default=3, help="how often to score and to draw")
     parser.add_argument("--people", type=int, default=400, help="how many to draw")
     parser.add_argument("--size", type=int, help="side of the pictures in pixels; the network's own when not given")
     parser.add_argument("--batch-size", type=int, default=16)
@@ -102,6 +152,7 @@ def main():
     parser.add_argument("--close-up", type=float, default=3.0, help="weight of the perceptual loss of eyes and mouth")
     parser.add_argument("--l1", type=float, default=20.0, help="weight of the L1 pyramid")
     parser.add_argument("--rate", type=float, default=8e-4, help="peak of the learning rate")
+    parser.add_argument("--warmup", type=float, default=0.1, help="share of the run in which the rate rises")
     options = parser.parse_args()
     if options.name != "tiny-synthetic" and not options.clips:
         parser.error(f"{options.name} is trained on real clips, too: give --clips")
@@ -114,15 +165,22 @@ def main():
     pairs = training_pairs(options, options.size or model.config.image_size)
     vgg = VGGFeatures(options.vgg / VGG_FILE, taps=("relu1_1", "relu2_1", "relu3_1"))
     config = TrainConfig.guided().replace(
-        minutes=options.minutes, batch_size=options.batch_size, learning_rate=options.rate,
+        minutes=0.0 if options.steps else options.minutes, steps=options.steps, batch_size=options.batch_size,
+        learning_rate=options.rate, warmup=options.warmup,
+        milestones=tuple(n / options.milestones for n in range(options.milestones + 1)),
         focus=options.focus, perceptual=options.perceptual, l1=options.l1, energy=options.energy,
         close_up=options.close_up, landmarks=options.landmarks, warped=5.0, jacobian=2.0, ema=0.998,
     )
     preview = next(iter(pairs))
+    landmarks = MediapipeLandmarks(options.vgg / MediapipeLandmarks.file) if options.leave_out else None
+    unseen = [film for film, person in films(options.clips) if person in options.leave_out] if options.leave_out else []
+    size = options.size or model.config.image_size
+    score = LeftOut(unseen, size, landmarks, options.cache / "clips") if unseen else None
     notes = {key: text.format(people=options.people) for key, text in NOTES[options.name].items()}
     notes |= {"name": options.name, "recipe": config.recipe, "perceptual": vgg.name}
     train(
         learner(model, options.part), pairs, config, perceptual=PerceptualLoss(vgg), out=options.out, preview=preview,
+        score=score,
         save=lambda path, trained: save_model(path, model, **notes),
     )
 
