@@ -50,7 +50,7 @@ lint: $(VENV)/.installed-dev  ## style of the Python files
 export: $(VENV)/.installed-dev  ## write mcnet/ from the notebooks
 	@$(BIN)/nbdev_export
 
-notebooks: $(VENV)/.installed-dev  ## run every notebook and keep its outputs (ONLY=nbs/05_keypoints.ipynb for one)
+notebooks: $(VENV)/.installed-dev  ## run every notebook and keep its outputs (ONLY=nbs/baseline/05_keypoints.ipynb for one)
 	@$(BIN)/python docs/run_notebooks.py $(ONLY)
 
 docs: $(VENV)/.installed-docs  ## the site, in _site/

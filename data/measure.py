@@ -22,15 +22,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from mcnet.animate import Animator
+from mcnet.animation.animate import Animator
+from mcnet.animation.detail import carry_detail, enlarge_to, lost_detail
 from mcnet.core import Pair
-from mcnet.crops import MediapipeLandmarks
-from mcnet.data import ListedPairs, read_pair_list
-from mcnet.detail import carry_detail, enlarge_to, lost_detail
-from mcnet.faces import FacePairs
-from mcnet.judges import DlibJudge, MediapipeJudge, embedding_cosine, follow, openings
-from mcnet.losses import PerceptualLoss, VGGFeatures
-from mcnet.metrics import (
+from mcnet.data.pairs import ListedPairs, read_pair_list
+from mcnet.evaluation.judges import DlibJudge, MediapipeJudge, embedding_cosine, follow, openings
+from mcnet.evaluation.metrics import (
     blurred,
     copy_source,
     motion_correlation,
@@ -38,8 +35,11 @@ from mcnet.metrics import (
     score_pairs,
     thirds,
 )
-from mcnet.pictures import fit_square, read_image
-from mcnet.video import read_frames, video_info
+from mcnet.heads.faces import FacePairs
+from mcnet.media.crops import MediapipeLandmarks
+from mcnet.media.frames import read_frames, video_info
+from mcnet.media.pictures import fit_square, read_image
+from mcnet.training.losses import PerceptualLoss, VGGFeatures
 
 HERE = Path(__file__).parent
 VGG_FILE = "vgg19_conv1_1_to_conv3_4_fp16.safetensors"

@@ -1,4 +1,4 @@
-"""Measure the judges themselves: the numbers on the page `nbs/30b_judges.ipynb`.
+"""Measure the judges themselves: the numbers on the page `nbs/evaluation/30b_judges.ipynb`.
 
     python data/measure_judges.py drawn --data FOLDER    # 24 drawn people in 5 poses: detection, pose, identity
     python data/measure_judges.py film --data FOLDER     # a drawn film: blinks, mouth, and what mp4 does to a judge
@@ -15,8 +15,7 @@ from pathlib import Path
 
 import torch
 
-from mcnet import faces
-from mcnet.judges import (
+from mcnet.evaluation.judges import (
     DlibJudge,
     MediapipeJudge,
     embedding_cosine,
@@ -29,9 +28,11 @@ from mcnet.judges import (
     pose_error,
     shape_agreement,
 )
-from mcnet.metrics import l1, psnr
-from mcnet.recording import video_writer
-from mcnet.video import read_frames, read_video
+from mcnet.evaluation.metrics import l1, psnr
+from mcnet.heads import faces
+from mcnet.media.frames import read_frames
+from mcnet.media.recording import video_writer
+from mcnet.media.video import read_video
 
 HERE = Path(__file__).parent
 SIDE, PEOPLE, POSES, SEED = 256, 24, 5, 90_005

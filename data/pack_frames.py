@@ -5,8 +5,9 @@
 
 CLIPS is a folder of clips in any layout that mcnet knows; FOLDER holds MediaPipe's face_landmarker model, which finds
 the eyes and mouths, so that the training there can look at them twice. The file is a shard as webdataset and
-`mcnet.data.ShardPairs` know it (000000.json, 000000.000.webp …) with one more entry for each clip: 000000.focus.npy.
-`data/train_weights.py --clips frames.tar` trains from it; so does `mcnet train --data frames.tar`, without the eyes.
+`mcnet.data.pairs.ShardPairs` know it (000000.json, 000000.000.webp …) with one more entry for each clip:
+000000.focus.npy. `data/train_weights.py --clips frames.tar` trains from it; so does `mcnet train --data frames.tar`,
+without the eyes.
 """
 
 import argparse
@@ -22,10 +23,10 @@ import torch
 from PIL import Image
 
 from mcnet.core import UserError, atomic_path
-from mcnet.crops import MediapipeLandmarks
-from mcnet.data import find_focus, load_clip, spread_frames
-from mcnet.glance import motion_signature
-from mcnet.layouts import ClipFile, find_clips, shard_index
+from mcnet.data.glance import motion_signature
+from mcnet.data.layouts import ClipFile, find_clips, shard_index
+from mcnet.data.pairs import find_focus, load_clip, spread_frames
+from mcnet.media.crops import MediapipeLandmarks
 
 QUALITY = 90  # of webp: about 41 dB and 3 kB a frame at 128 pixels
 HEADER = 1100  # bytes that a tar file adds to an entry: its header, and what fills up its last block, on average

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from mcnet.core import Pair, atomic_path
-from mcnet.curves import SHOWN, judge_pairs, reference_config, reference_pairs, run_reference
+from mcnet.evaluation.curves import SHOWN, judge_pairs, reference_config, reference_pairs, run_reference
 
 ASSET = Path(__file__).parents[1] / "mcnet" / "assets" / "curves-tiny.json"
 STAGES = Path(__file__).parent / "curves" / "stages.safetensors"

@@ -1,4 +1,4 @@
-"""The trials behind pages 10 to 15: each upgrade of the memory on the same task, from the same start, seed by seed.
+"""The trials behind pages 10c to 15a: each upgrade of the memory on the same task, from the same start, seed by seed.
 
     python data/run_trials.py --seeds 8 --cache runs/cache       # about half a minute a run on one core
 
@@ -14,15 +14,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mcnet.compensation import MemoryCompensation
+from mcnet.baseline.keypoints import KeypointConfig
+from mcnet.baseline.motion import MotionConfig
 from mcnet.core import Compensated, Context, Keypoints, atomic_path, save_weights
-from mcnet.dynconv import DynamicConfig
-from mcnet.keypoints import KeypointConfig
-from mcnet.memory import MemoryConfig
-from mcnet.motion import MotionConfig
-from mcnet.network import MCNetConfig, build_compensator
-from mcnet.scale import ScaleConfig
-from mcnet.trial import POINTS, TrialConfig, TrialPairs, hidden_psnr, make_painter, train_painter
+from mcnet.memory.bank import MemoryConfig
+from mcnet.memory.compensation import MemoryCompensation
+from mcnet.memory.dynconv import DynamicConfig
+from mcnet.memory.network import MCNetConfig, build_compensator
+from mcnet.memory.scale import ScaleConfig
+from mcnet.memory.trial import POINTS, TrialConfig, TrialPairs, hidden_psnr, make_painter, train_painter
 
 FOLDER = Path(__file__).parent / "trials"
 TASK = TrialConfig()

@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from mcnet import faces
-from mcnet.benchmark import FaceReader, shape_features
+from mcnet.animation.weights import REGISTRY, WeightSpec, add, measure
 from mcnet.core import load_weights, save_weights
-from mcnet.truth import ranking_scores
-from mcnet.weights import REGISTRY, WeightSpec, add, measure
+from mcnet.evaluation.benchmark import FaceReader, shape_features
+from mcnet.evaluation.truth import ranking_scores
+from mcnet.heads import faces
 
 PEOPLE, HELD_OUT, SEED = 700, 40, 777
 

@@ -26,17 +26,17 @@ import torch
 import torch.nn.functional as F
 from pack_frames import unpack
 
+from mcnet.baseline.generator import OnlyWarped, TalkingHead
 from mcnet.core import load_weights, pick_device, seed_everything
-from mcnet.crops import MediapipeLandmarks
-from mcnet.data import ClipPairs, FramePairs, load_clip
-from mcnet.faces import FacePairs
-from mcnet.generator import OnlyWarped, TalkingHead
-from mcnet.judges import follow, openings
-from mcnet.losses import PerceptualLoss, VGGFeatures
-from mcnet.network import MCNet, MCNetConfig, save_model
-from mcnet.pictures import fit_square
-from mcnet.recipes import TrainConfig
-from mcnet.training import mix, train
+from mcnet.data.pairs import ClipPairs, FramePairs, load_clip
+from mcnet.evaluation.judges import follow, openings
+from mcnet.heads.faces import FacePairs
+from mcnet.media.crops import MediapipeLandmarks
+from mcnet.media.pictures import fit_square
+from mcnet.memory.network import MCNet, MCNetConfig, save_model
+from mcnet.training.loop import mix, train
+from mcnet.training.losses import PerceptualLoss, VGGFeatures
+from mcnet.training.recipes import TrainConfig
 
 VGG_FILE = "vgg19_conv1_1_to_conv3_4_fp16.safetensors"
 FRAMES = 16  # of each drawn person

@@ -18,9 +18,8 @@ LINK = re.compile(r"(?<=\]\()([^)\s#]+)(?=[)#])")
 
 
 def story_order(path: Path):
-    "Appendices, 02a_mesh, come before the page that uses them, 02_faces; pages without a number come last."
-    number, letter = re.match(r"(\d*)([a-z]?)_?", path.stem).groups()
-    return number or "~", letter or "~", path.stem
+    "The order of the numbers, which is the order of the files in a folder; pages without a number come last."
+    return path.stem if path.stem[0].isdigit() else f"~{path.stem}"
 
 
 def definitions(source):

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from mcnet.pictures import write_image
+from mcnet.media.pictures import write_image
+from mcnet.media.video import read_video
 from mcnet.plots import contact_sheet
-from mcnet.video import read_video
 
 MOMENTS, SIDE = 5, 128
 

@@ -1,7 +1,7 @@
 """Run notebooks from top to bottom, each in a fresh kernel, and keep their outputs.
 
     python docs/run_notebooks.py                      all of them, in story order
-    python docs/run_notebooks.py nbs/05_keypoints.ipynb
+    python docs/run_notebooks.py nbs/baseline/05_keypoints.ipynb
 
 A notebook is written back only if every cell ran. What would change from run to run (times, versions, scroll states)
 is not kept, so that a difference in git is a difference in the page.

@@ -7,10 +7,10 @@ This is the one file of the package that is written by hand; the others are expo
 __version__ = "0.1.0"
 
 _HOME = {
-    "Animator": "animate",
-    "MCNet": "network",
-    "MCNetConfig": "network",
-    "Settings": "animate",
+    "Animator": "animation.animate",
+    "MCNet": "memory.network",
+    "MCNetConfig": "memory.network",
+    "Settings": "animation.animate",
     "UserError": "core",
 }
 __all__ = sorted(_HOME)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mcnet.network import MCNet, MCNetConfig, save_model
-from mcnet.video import write_video
+from mcnet.media.video import write_video
+from mcnet.memory.network import MCNet, MCNetConfig, save_model
 
 
 def picture(width=70, height=90):

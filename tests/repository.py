@@ -50,9 +50,8 @@ def settings():
 
 
 def story_order(path):
-    "02a_mesh, 02b_raster, 02_faces, 03_grid: an appendix comes before the page that uses it; unnumbered pages last."
-    match = NUMBERED.fullmatch(path.stem)
-    return (match[1], match[2] or "~", match[3]) if match else ("~", "", path.stem)
+    "The order of the numbers, which is the order of the files in a folder; pages without a number come last."
+    return path.stem if NUMBERED.fullmatch(path.stem) else f"~{path.stem}"
 
 
 def notebooks():
@@ -89,9 +88,14 @@ def module_of(path):
     return None
 
 
-def lessons():
-    "Notebooks that export a module: the pages to which a lesson's rules apply."
+def chapters():
+    "Notebooks that export a module, in story order."
     return [path for path in notebooks() if module_of(path)]
+
+
+def is_appendix(path):
+    "Is this page marked as plumbing, in its first cell?"
+    return "appendix" in cells(path)[0].directives
 
 
 def modules():

@@ -1,6 +1,6 @@
 """Run one notebook from top to bottom in a process of its own, and leave with 1 and the failing cell if it fails.
 
-    python tests/run_notebook.py nbs/05_keypoints.ipynb [seconds of processor time]
+    python tests/run_notebook.py nbs/baseline/05_keypoints.ipynb [seconds of processor time]
     python tests/run_notebook.py --serve
 
 Cells marked `#| eval: false` or with one of the flags of settings.ini (`tst_flags`) are left out. Nothing is written.

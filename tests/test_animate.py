@@ -11,15 +11,15 @@ import pytest
 import torch
 from inputs import film, picture, tiny_weights
 
-from mcnet import faces
-from mcnet.animate import Animator, Cancelled, Settings, animate_all
+from mcnet.animation.animate import Animator, Cancelled, Settings, animate_all
+from mcnet.animation.scene import choose_box, open_driving, open_source
+from mcnet.animation.transfer import Transfer
 from mcnet.core import UserError
-from mcnet.crops import Box, Face, face_box
-from mcnet.frames import frame_times
-from mcnet.pictures import read_image, to_bytes
-from mcnet.scene import choose_box, open_driving, open_source
-from mcnet.transfer import Transfer
-from mcnet.video import open_film, read_video
+from mcnet.heads import faces
+from mcnet.media.crops import Box, Face, face_box
+from mcnet.media.frames import frame_times
+from mcnet.media.pictures import read_image, to_bytes
+from mcnet.media.video import open_film, read_video
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_sound_goes_along(animator, driving, tmp_path, suffix):
 def test_variable_rate_is_kept(animator, tmp_path):
     "Frames are shown when the driving film shows them."
     times = tuple(Fraction(n, 100) for n in (0, 4, 8, 20, 24, 40, 44))
-    from mcnet.video import video_writer
+    from mcnet.media.recording import video_writer
 
     with video_writer(tmp_path / "uneven.mp4", 25, times=times) as write:
         for frame in read_video(film(tmp_path / "even.mp4"))[0]:
@@ -214,9 +214,9 @@ def test_settings_are_checked():
 
 LONG = """
 import resource, sys, torch
-from mcnet.animate import Animator
-from mcnet.pictures import read_image
-from mcnet.video import write_video
+from mcnet.animation.animate import Animator
+from mcnet.media.pictures import read_image
+from mcnet.media.video import write_video
 animator = Animator.from_pretrained(sys.argv[1], "cpu")
 animator.finder = None
 torch.set_num_threads(1)

@@ -8,16 +8,16 @@ import torch
 from repository import DATA, ROOT
 from torch import nn
 
-from mcnet import benchmark as bench
-from mcnet import cli
+from mcnet.animation.weights import known_weights, load_network
+from mcnet.baseline.grid import identity_grid
+from mcnet.cli import main as cli
 from mcnet.core import Motion, Pair, Prediction, UserError
-from mcnet.evaluate import evaluate, judge_answers, reference_answers, same_person, save_report, tabulate
-from mcnet.grid import identity_grid
-from mcnet.judges import JUDGES, Seen
-from mcnet.pictures import read_image, write_image
-from mcnet.truth import Example, draw_examples, flow_error, landmark_error, occlusion_scores, ranking_scores
-from mcnet.video import video_writer
-from mcnet.weights import known_weights, load_network
+from mcnet.evaluation import benchmark as bench
+from mcnet.evaluation.evaluate import evaluate, judge_answers, reference_answers, same_person, save_report, tabulate
+from mcnet.evaluation.judges import JUDGES, Seen
+from mcnet.evaluation.truth import Example, draw_examples, flow_error, landmark_error, occlusion_scores, ranking_scores
+from mcnet.media.pictures import read_image, write_image
+from mcnet.media.recording import video_writer
 
 NETWORK = "tiny-synthetic"
 

@@ -12,10 +12,10 @@ import torch
 from inputs import film, picture, tiny_weights
 from repository import run, script
 
-from mcnet import cli
+from mcnet.cli import main as cli
 from mcnet.core import save_weights
-from mcnet.network import MCNetConfig
-from mcnet.release import build, to_state_dicts
+from mcnet.memory.network import MCNetConfig
+from mcnet.memory.release import build, to_state_dicts
 
 
 @pytest.fixture(scope="module")
@@ -310,9 +310,9 @@ def test_check_data(capsys, tmp_path):
 
 def test_prepare(capsys, good, tmp_path, monkeypatch):
     nobody = lambda model: lambda frame: []
-    monkeypatch.setattr("mcnet.crops.pick_finder", lambda model: None)
+    monkeypatch.setattr("mcnet.media.crops.pick_finder", lambda model: None)
     assert "mcnet doctor" in refused(capsys, tmp_path, "prepare", good, tmp_path / "out")
-    monkeypatch.setattr("mcnet.crops.pick_finder", nobody)
+    monkeypatch.setattr("mcnet.media.crops.pick_finder", nobody)
     assert "not a folder" in refused(capsys, tmp_path, "prepare", tmp_path / "nowhere", tmp_path / "out")
     assert "choose largest" in refused(capsys, tmp_path, "prepare", good, tmp_path / "out", "--people", "some")
     assert "even number" in refused(capsys, tmp_path, "prepare", good, tmp_path / "out", "--size", 33)
@@ -333,7 +333,7 @@ def test_doctor(capsys, monkeypatch):
 
 def test_doctor_without_torch():
     "The doctor needs no healthy patient."
-    code = "import sys; sys.modules['torch'] = None; from mcnet.cli import main; main(['doctor', '--json'])"
+    code = "import sys; sys.modules['torch'] = None; from mcnet.cli.main import main; main(['doctor', '--json'])"
     done = run(sys.executable, "-c", code)
     told = json.loads(done.stdout)
     assert done.returncode == 1 and not told["healthy"] and done.stderr == ""

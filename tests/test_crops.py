@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from repository import DATA
 
-from mcnet import checks, faces
-from mcnet.core import UserError
-from mcnet.crops import (
+from mcnet.core import Notice, UserError
+from mcnet.heads import faces
+from mcnet.media import checks
+from mcnet.media.crops import (
     SIDE,
     Box,
     Face,
@@ -29,7 +30,7 @@ from mcnet.crops import (
     paste,
     pick_finder,
 )
-from mcnet.pictures import Notice, fit_square, read_image, to_bytes
+from mcnet.media.pictures import fit_square, read_image, to_bytes
 
 MODEL = DATA / "weights" / MediapipeFaces.file
 
@@ -325,7 +326,7 @@ def test_mediapipe_landmarks(finder, stills):
 
 def test_mediapipe_is_quiet(finder, tmp_path):
     "Nothing on stderr: not when it starts, not when Python ends without having closed it."
-    code = f"import torch, mcnet.crops; f = mcnet.crops.MediapipeFaces({str(MODEL)!r}); f(torch.rand(3, 64, 64))"
+    code = f"import torch; from mcnet.media import crops; crops.MediapipeFaces({str(MODEL)!r})(torch.rand(3, 64, 64))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stderr == ""
 

@@ -1,6 +1,6 @@
 "The published curves: what they say of runs that this machine makes, sound and broken."
 
-from mcnet.curves import MILESTONES, REFERENCE, check_run, first_steps, published_runs, reference_config
+from mcnet.evaluation.curves import MILESTONES, REFERENCE, check_run, first_steps, published_runs, reference_config
 
 
 def test_a_broken_run_is_noticed_within_ten_steps():

@@ -19,17 +19,17 @@ from inputs import as_bytes, film, picture
 from PIL import Image
 from repository import DATA
 
-from mcnet import faces
-from mcnet.augment import OURS, RELEASE, Augment
-from mcnet.core import UserError
-from mcnet.crops import Face
-from mcnet.data import ClipPairs, ShardPairs, load_clip, spread_frames, write_shards
-from mcnet.frames import read_frames
-from mcnet.glance import glance, motion_signature
-from mcnet.layouts import ClipFile, check_data, find_clips, list_folder, shard_index
-from mcnet.pictures import Notice, to_bytes
-from mcnet.prepare import _splits, find_cuts, prepare_clips
-from mcnet.video import write_video
+from mcnet.core import Notice, UserError
+from mcnet.data.augment import OURS, RELEASE, Augment
+from mcnet.data.glance import glance, motion_signature
+from mcnet.data.layouts import ClipFile, check_data, find_clips, list_folder, shard_index
+from mcnet.data.pairs import ClipPairs, ShardPairs, load_clip, spread_frames, write_shards
+from mcnet.data.prepare import _splits, find_cuts, prepare_clips
+from mcnet.heads import faces
+from mcnet.media.crops import Face
+from mcnet.media.frames import read_frames
+from mcnet.media.pictures import to_bytes
+from mcnet.media.video import write_video
 
 # ---- layouts
 
@@ -304,9 +304,9 @@ def test_prepare_again_does_nothing(prepared, television):
 
 SCRIPT = """
 import pickle, sys, time
-from mcnet.glance import motion_signature
-from mcnet.pictures import to_bytes
-from mcnet.prepare import prepare_clips
+from mcnet.data.glance import motion_signature
+from mcnet.media.pictures import to_bytes
+from mcnet.data.prepare import prepare_clips
 
 {truth}
 

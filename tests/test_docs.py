@@ -58,7 +58,7 @@ def notebook(tmp_path):
 
 def test_page(notebook, tmp_path):
     "Hidden cells go, exported code stays with a place to link to, solutions are folded, widgets are kept."
-    made = page(notebook, {"bend": ["mcnet.bow"], "warp": ["mcnet.grid"]}, tmp_path, "https://host/blob/main")
+    made = page(notebook, {"bend": ["mcnet.bow"], "warp": ["mcnet.baseline.grid"]}, tmp_path, "https://host/blob/main")
     sources = [cell["source"] for cell in made["cells"]]
     assert not any(
         "#|" in text or "import math" in text or "nbdev" in text or "default_exp" in text for text in sources
@@ -66,7 +66,7 @@ def test_page(notebook, tmp_path):
     at = sources.index("(mcnet.bow.bend)=\n(mcnet.bow.Bow-class)=")
     assert sources[at + 1].startswith("def bend(")
     assert "[the licence](https://host/blob/main/LICENSE)" in sources[0]
-    assert sources[at + 2] == "### Exercise 1\n`bend` it, with [`warp`](#mcnet.grid.warp)."
+    assert sources[at + 2] == "### Exercise 1\n`bend` it, with [`warp`](#mcnet.baseline.grid.warp)."
     assert made["cells"][-1]["metadata"]["tags"] == ["hide-input"]
     assert "solution" in made["cells"][-1]["metadata"]["mystnb"]["code_prompt_show"]
     assert "source" in json.dumps(made["metadata"]["widgets"])

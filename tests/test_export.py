@@ -7,7 +7,7 @@ import shutil
 import sys
 
 import pytest
-from repository import PACKAGE, ROOT, lessons, module_of, modules, name, notebooks, run, settings, story_order
+from repository import PACKAGE, ROOT, chapters, module_of, modules, name, notebooks, run, settings
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +36,27 @@ def test_export_in_sync(exported):
         assert not change, f"run make export and commit\n{change[:3000]}"
 
 
-@pytest.mark.parametrize("path", lessons(), ids=name)
+@pytest.mark.parametrize("path", chapters(), ids=name)
 def test_module_is_named_after_its_notebook(path):
-    "05_keypoints.ipynb exports mcnet.keypoints."
-    assert module_of(path).split(".")[-1] == story_order(path)[-1]
+    "baseline/05_keypoints.ipynb exports mcnet.baseline.keypoints."
+    *wing, module = module_of(path).split(".")
+    assert module == path.stem.partition("_")[2]
+    assert tuple(wing) == path.parent.relative_to(ROOT / "nbs").parts
+
+
+HALL = {"core", "course", "plots"}
+WINGS = {  # a wing: the other wings from which its modules may import
+    "heads": set(),
+    "baseline": set(),
+    "training": {"baseline"},
+    "memory": {"baseline"},
+    "media": set(),
+    "data": {"media", "heads"},
+    "animation": {"heads", "baseline", "training", "memory", "media", "data"},
+    "evaluation": {"heads", "baseline", "training", "memory", "media", "data", "animation"},
+    "cli": {"heads", "baseline", "training", "memory", "media", "data", "animation", "evaluation"},
+}
+EXCEPTIONS = {"memory.trial": {"heads", "training"}}  # it trains, and on drawn heads
 
 
 def imports(path):
@@ -51,7 +68,8 @@ def imports(path):
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else ()
             base = ".".join([*above, *([node.module] if node.module else [])])
-            targets = [f"{base}.{alias.name}" for alias in node.names] if base == "mcnet" else [base]
+            whole = base == "mcnet" or base.removeprefix("mcnet.") in WINGS
+            targets = [f"{base}.{alias.name}" for alias in node.names] if whole else [base]
         else:
             continue
         yield from ((target, node.lineno) for target in targets if target.startswith("mcnet."))
@@ -60,11 +78,22 @@ def imports(path):
 @pytest.mark.parametrize("path", modules(), ids=name)
 def test_imports_follow_the_story(path):
     "A module imports only modules of earlier notebooks."
-    order = [f"mcnet.{module_of(notebook)}" for notebook in lessons()]
+    order = [f"mcnet.{module_of(notebook)}" for notebook in chapters()]
     here = "mcnet." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
     earlier = order[: order.index(here)]
     for module, line in imports(path):
         assert module in earlier, f"{name(path)}:{line} imports {module}, which no earlier notebook exports"
+
+
+@pytest.mark.parametrize("path", modules(), ids=name)
+def test_wings_look_downwards(path):
+    "Nets know nothing of files, data or films; nothing knows what stands above it."
+    wing, _, module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).rpartition(".")
+    allowed = WINGS[wing] | {wing} | EXCEPTIONS.get(f"{wing}.{module}", set()) if wing else set()
+    for target, line in imports(path):
+        place = target.split(".")[1]
+        where = f"{name(path)}:{line} imports {target}"
+        assert place in HALL | allowed, f"{where}; {wing or 'the hall'} may not use {place}"
 
 
 def test_package_init_imports_nothing_heavy():
@@ -77,7 +106,7 @@ def test_package_init_imports_nothing_heavy():
 
 def test_notebook_numbers_are_unique():
     "No two notebooks share a number and letter."
-    places = [story_order(path)[:2] for path in notebooks() if story_order(path)[0] != "~"]
+    places = [path.stem.partition("_")[0] for path in notebooks() if path.stem[0].isdigit()]
     assert len(places) == len(set(places))
 
 

@@ -3,8 +3,9 @@
 import torch
 import torch.nn.functional as F
 
-from mcnet.bust import SKIN
-from mcnet.faces import bust_for, combine, render, sample_people, sample_poses, true_deformation
+from mcnet.heads.bust import SKIN
+from mcnet.heads.cast import combine, sample_people, sample_poses
+from mcnet.heads.faces import bust_for, render, true_deformation
 
 SIZE, PEOPLE, BATCHES = 64, 20, 5  # 100 pairs
 LARGE = 128  # landmarks lie near edges: they need a finer grid of pixels

@@ -29,11 +29,11 @@ from inputs import (
 )
 from PIL import Image, features
 
-from mcnet.core import UserError
-from mcnet.frames import frame_times, read_frames, video_info
-from mcnet.pictures import Notice, read_image, write_image
-from mcnet.recording import video_writer
-from mcnet.video import film_sheet, open_film, read_video, write_video
+from mcnet.core import Notice, UserError
+from mcnet.media.frames import frame_times, read_frames, video_info
+from mcnet.media.pictures import read_image, write_image
+from mcnet.media.recording import video_writer
+from mcnet.media.video import film_sheet, open_film, read_video, write_video
 
 FIRST, COUNT = 3, 12
 FRAMES = [numbered(FIRST + n) for n in range(COUNT)]
@@ -689,7 +689,8 @@ def test_damaged_sound_costs_no_picture(tmp_path, suffix):
 MEASURE = """
 import json, re, sys
 import torch
-from mcnet.video import open_film, video_writer
+from mcnet.media.recording import video_writer
+from mcnet.media.video import open_film
 torch.set_num_threads(1)
 for path in sys.argv[1:]:
     film = open_film(path)

@@ -11,12 +11,14 @@ from inputs import film, picture, tiny_weights, turned
 from PIL import Image
 from repository import DATA
 
-from mcnet.animate import Animator, Settings, stream
-from mcnet.data import ClipPairs, find_clips, read_pair_list
-from mcnet.network import MCNet, MCNetConfig
-from mcnet.pictures import centre_crop, fit_square, read_image
-from mcnet.scene import open_driving
-from mcnet.video import read_frames, read_video, video_info
+from mcnet.animation.animate import Animator, Settings, stream
+from mcnet.animation.scene import open_driving
+from mcnet.data.layouts import find_clips
+from mcnet.data.pairs import ClipPairs, read_pair_list
+from mcnet.media.frames import read_frames, video_info
+from mcnet.media.pictures import centre_crop, fit_square, read_image
+from mcnet.media.video import read_video
+from mcnet.memory.network import MCNet, MCNetConfig
 
 ONE = 65536  # the number 1 in the track header of an mp4
 

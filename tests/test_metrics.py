@@ -17,10 +17,8 @@ from kornia.metrics import ssim as kornia_ssim
 from repository import DATA
 from torch import nn
 
-from mcnet import faces
-from mcnet.bust import rotation
-from mcnet.core import UserError
-from mcnet.judges import (
+from mcnet.core import Notice, UserError
+from mcnet.evaluation.judges import (
     JUDGES,
     DlibJudge,
     FaceAlignmentJudge,
@@ -41,9 +39,8 @@ from mcnet.judges import (
     pose_error,
     shape_agreement,
 )
-from mcnet.metrics import l1, psnr, sharpness
-from mcnet.pictures import Notice
-from mcnet.pixels import (
+from mcnet.evaluation.metrics import l1, psnr, sharpness
+from mcnet.evaluation.pixels import (
     LPIPS,
     LPIPS_NETS,
     fid,
@@ -54,6 +51,8 @@ from mcnet.pixels import (
     ssim_map,
     ssim_release,
 )
+from mcnet.heads import faces
+from mcnet.heads.bust import rotation
 
 MODEL = DATA / "weights" / MediapipeJudge.file
 NAN = float("nan")

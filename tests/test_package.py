@@ -34,7 +34,7 @@ def test_help_is_quick():
     assert processor_seconds(script("mcnet"), "--help") <= 0.5
 
 
-@pytest.mark.parametrize("statement", ["import mcnet", "import mcnet.cli"])
+@pytest.mark.parametrize("statement", ["import mcnet", "import mcnet.cli.main"])
 def test_import_is_light(statement):
     "Neither torch nor kornia nor matplotlib is imported before it is needed."
     done = run(sys.executable, "-c", f"{statement}, sys; print(*sys.modules, sep='\\n')")
@@ -81,5 +81,5 @@ def test_wheel_is_complete(tmp_path):
     (wheel,) = (tmp_path / "wheels").glob("*.whl")
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assets = {path for path in (PACKAGE / "assets").glob("*") if path.is_file()}
-    wanted = {PACKAGE / "__init__.py", PACKAGE / "_modidx.py", *modules(), *assets}
+    wanted = {*PACKAGE.rglob("__init__.py"), PACKAGE / "_modidx.py", *modules(), *assets}
     assert held == {path.relative_to(ROOT).as_posix() for path in wanted}

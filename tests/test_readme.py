@@ -15,7 +15,8 @@ LINES = [
 
 STAGE = """
 import torch
-from mcnet import faces, pictures, video
+from mcnet.heads import faces
+from mcnet.media import pictures, video
 
 generator = torch.Generator().manual_seed(3)
 person = faces.sample_people(1, generator=generator)

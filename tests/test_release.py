@@ -17,14 +17,13 @@ from inputs import film, picture
 from repository import DATA, run
 from safetensors.torch import load_file
 
+from mcnet.baseline.grid import ThinPlateSpline, identity_grid, warp
+from mcnet.baseline.keypoints import inverse_2x2, matmul_2x2
+from mcnet.baseline.layers import AntiAliasDownsample
+from mcnet.baseline.motion import transfer_motion
 from mcnet.core import Context, Keypoints, Motion, UserError, load_weights
-from mcnet.grid import ThinPlateSpline, identity_grid, warp
-from mcnet.keypoints import inverse_2x2, matmul_2x2
-from mcnet.layers import AntiAliasDownsample
-from mcnet.losses import consistency_loss, keypoint_distance_loss
-from mcnet.motion import transfer_motion
-from mcnet.network import MCNet, MCNetConfig, load_model
-from mcnet.release import (
+from mcnet.memory.network import MCNet, MCNetConfig, load_model
+from mcnet.memory.release import (
     ReleaseUnit,
     build,
     convert,
@@ -36,6 +35,7 @@ from mcnet.release import (
     read_checkpoint,
     to_state_dicts,
 )
+from mcnet.training.losses import consistency_loss, keypoint_distance_loss
 
 TOLERANCE = 2e-5
 DEAD = {  # tensors without any influence, and why
@@ -649,7 +649,7 @@ def test_pictures_that_are_not_square(small):
 
 def test_animator_takes_their_file(theirs, tmp_path, monkeypatch, capsys):
     "From the checkpoint to a video without a step in between; whose the weights are is said once."
-    from mcnet.animate import Animator
+    from mcnet.animation.animate import Animator
 
     monkeypatch.setenv("MCNET_CACHE", str(tmp_path / "cache"))
     torch.save(torch.load(theirs, weights_only=True), tmp_path / "theirs.pth")
@@ -665,7 +665,7 @@ def test_animator_takes_their_file(theirs, tmp_path, monkeypatch, capsys):
 LARGE = """
 import resource, sys, time
 import torch
-from mcnet.release import convert
+from mcnet.memory.release import convert
 torch.set_num_threads(1)
 began = time.perf_counter()
 made = convert(sys.argv[1], sys.argv[2])

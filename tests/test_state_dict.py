@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from mcnet.animation.weights import known_weights, resolve
 from mcnet.core import load_weights
-from mcnet.network import MCNet, MCNetConfig
-from mcnet.weights import known_weights, resolve
+from mcnet.memory.network import MCNet, MCNetConfig
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIGS = {"small": MCNetConfig.small(), "tiny": MCNetConfig.tiny()}

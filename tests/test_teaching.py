@@ -6,14 +6,14 @@ import json
 import pytest
 import torch
 
-from mcnet import teaching
-from mcnet.augment import Augment
+from mcnet.cli import train as teaching
 from mcnet.core import Pair, UserError
-from mcnet.data import FramePairs, write_shards
-from mcnet.faces import FacePairs
-from mcnet.layouts import find_clips
-from mcnet.pictures import write_image
-from mcnet.video import write_video
+from mcnet.data.augment import Augment
+from mcnet.data.layouts import find_clips
+from mcnet.data.pairs import FramePairs, write_shards
+from mcnet.heads.faces import FacePairs
+from mcnet.media.pictures import write_image
+from mcnet.media.video import write_video
 
 SIZE = 32
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from test_training import QUICK, Shifted, equal, run
 
+from mcnet.baseline.generator import Generator, GeneratorConfig
+from mcnet.baseline.keypoints import KeypointConfig, KeypointDetector
+from mcnet.baseline.tps import BackgroundMotion, TPSConfig, TPSHead, TPSMotion, early_dropout
 from mcnet.core import UserError
-from mcnet.generator import Generator, GeneratorConfig
-from mcnet.keypoints import KeypointConfig, KeypointDetector
-from mcnet.tps import BackgroundMotion, TPSConfig, TPSHead, TPSMotion, early_dropout
 
 
 class PowerCut(Exception):

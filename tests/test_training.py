@@ -9,16 +9,16 @@ import psutil
 import pytest
 import torch
 
-from mcnet.checkpoints import averaged_weights, read_checkpoint
+from mcnet.baseline.generator import Generator, GeneratorConfig, TalkingHead
+from mcnet.baseline.grid import identity_grid, warp
+from mcnet.baseline.keypoints import KeypointConfig, KeypointDetector
+from mcnet.baseline.motion import DenseMotion, MotionConfig
 from mcnet.core import Pair, UserError
-from mcnet.generator import Generator, GeneratorConfig, TalkingHead
-from mcnet.grid import identity_grid, warp
-from mcnet.keypoints import KeypointConfig, KeypointDetector
-from mcnet.losses import FilterFeatures, PerceptualLoss
-from mcnet.motion import DenseMotion, MotionConfig
-from mcnet.objective import join_pairs
-from mcnet.recipes import TrainConfig
-from mcnet.training import mix, start_run, train, train_step
+from mcnet.training.checkpoints import averaged_weights, read_checkpoint, start_run
+from mcnet.training.loop import mix, train, train_step
+from mcnet.training.losses import FilterFeatures, PerceptualLoss
+from mcnet.training.recipes import TrainConfig
+from mcnet.training.terms import join_pairs
 
 QUICK = TrainConfig.quick().replace(steps=10, minutes=0, log_every=5, norm_batches=2, amp="no", milestones=())
 

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from mcnet.core import UserError
-from mcnet.weights import (
+from mcnet.animation.weights import (
     REGISTRY,
     WeightSpec,
     add,
@@ -30,6 +29,7 @@ from mcnet.weights import (
     resolve,
     state_of,
 )
+from mcnet.core import UserError
 
 CONTENT = bytes(range(256)) * 4096  # a mebibyte in which every place is recognised
 MEGA = len(CONTENT)
@@ -269,7 +269,7 @@ def test_too_little_room(server, spec, cache, monkeypatch):
 FETCH = """
 import sys
 from mcnet.core import UserError
-from mcnet.weights import WeightSpec, fetch
+from mcnet.animation.weights import WeightSpec, fetch
 spec = WeightSpec("thing", "thing.bin", {length}, {digest!r}, {{}}, "Apache-2.0", "counting", {{}}, "part", {url!r})
 print("ready", flush=True)
 sys.stdin.readline()
