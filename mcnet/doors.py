@@ -92,7 +92,8 @@ class FileKind(typing.NamedTuple):
 
 _BRANDS = [  # the four letters after ftyp
     (r"hei[cxms]|hev[cmsx]|mif1|msf1", "picture", "a HEIC photo"), (r"avi[fs]", "picture", "an AVIF picture"),
-    (r"M4[ABP] ", "sound", "a sound file (m4a)"), (r"qt  ", "video", "a video (mov)"), (r".*", "video", "a video (mp4)"),
+    (r"M4[ABP] ", "sound", "a sound file (m4a)"),
+    (r"qt  ", "video", "a video (mov)"), (r".*", "video", "a video (mp4)"),
 ]  # fmt: skip
 _STARTS = [  # how files begin
     (rb"\Z", "other", "an empty file"),
