@@ -17,7 +17,8 @@ def exported(tmp_path_factory):
     shutil.copy(ROOT / "settings.ini", copy)
     shutil.copytree(ROOT / "nbs", copy / "nbs", ignore=shutil.ignore_patterns(".*"))
     (copy / "mcnet").mkdir()
-    shutil.copy(PACKAGE / "__init__.py", copy / "mcnet")
+    for by_hand in ("__init__.py", "__main__.py"):
+        shutil.copy(PACKAGE / by_hand, copy / "mcnet")
     environment = {key: value for key, value in os.environ.items() if key != "IN_TEST"}
     done = run(sys.executable, "-c", "import nbdev; nbdev.nbdev_export()", cwd=copy, env=environment)
     assert done.returncode == 0, done.stderr

@@ -153,7 +153,7 @@ def hidden_psnr(
 
 # %% ../../nbs/memory/10a_trial.ipynb #f51ae3e1
 class Trials(typing.NamedTuple):
-    "What `data/run_trials.py` found: for each variant, one row of scores per seed."
+    "What `scripts/run_trials.py` found: for each variant, one row of scores per seed."
 
     hidden: dict[str, torch.Tensor]  # name -> (seeds, people), dB in the hole
     whole: dict[str, torch.Tensor]  # name -> (seeds, people), dB of the picture
