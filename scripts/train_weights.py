@@ -54,7 +54,7 @@ NOTES = {
 
 
 def films(folder: Path) -> list[tuple[Path, str]]:
-    "Film and person of every training clip that the manifests of a folder name."
+    "Video and person of every training clip that the manifests of a folder name."
     manifests = [folder / "MANIFEST.json", folder / "MANIFEST_av.json"]
     entries = [entry for file in manifests if file.is_file() for entry in json.loads(file.read_text())["files"]]
     wanted = [entry for entry in entries if entry["kind"] in ("clip", "av") and entry["split"] == "train"]
