@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import torch
 from inputs import film, picture
+from mcnet.baseline.splines import ThinPlateSpline
 from repository import DATA, run
 from safetensors.torch import load_file
 
-from mcnet.baseline.grid import ThinPlateSpline, identity_grid, warp
+from mcnet.baseline.grid import identity_grid, warp
 from mcnet.baseline.keypoints import inverse_2x2, matmul_2x2
 from mcnet.baseline.layers import AntiAliasDownsample
 from mcnet.baseline.motion import transfer_motion

@@ -11,10 +11,11 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from .splines import ThinPlateSpline
 from torch import nn
 
 from .generator import Generator, TalkingHead, detect_both, motion_at, warp_feature
-from .grid import ThinPlateSpline, full_precision, identity_grid, resize_map
+from .grid import full_precision, identity_grid, resize_map
 from .layers import AntiAliasDownsample, DownBlock, Hourglass, UpBlock
 from .motion import deform_source, heatmap_changes
 from ..core import Config, Keypoints, Motion, Prediction, UserError, check_shape
