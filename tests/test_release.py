@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from inputs import film, picture
-from mcnet.baseline.splines import ThinPlateSpline
 from repository import DATA, run
 from safetensors.torch import load_file
 
@@ -22,6 +21,7 @@ from mcnet.baseline.grid import identity_grid, warp
 from mcnet.baseline.keypoints import inverse_2x2, matmul_2x2
 from mcnet.baseline.layers import AntiAliasDownsample
 from mcnet.baseline.motion import transfer_motion
+from mcnet.baseline.splines import ThinPlateSpline
 from mcnet.core import Context, Keypoints, Motion, UserError, load_weights
 from mcnet.memory.network import MCNet, MCNetConfig, load_model
 from mcnet.memory.release import (

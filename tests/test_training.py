@@ -8,8 +8,9 @@ import time
 import psutil
 import pytest
 import torch
+from mcnet.baseline.talking_head import TalkingHead
 
-from mcnet.baseline.generator import Generator, GeneratorConfig, TalkingHead
+from mcnet.baseline.generator import Generator, GeneratorConfig
 from mcnet.baseline.grid import identity_grid, warp
 from mcnet.baseline.keypoints import KeypointConfig, KeypointDetector
 from mcnet.baseline.motion import DenseMotion, MotionConfig

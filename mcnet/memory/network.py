@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from ..baseline.compensator import Compensator, NoCompensation
+from ..baseline.talking_head import TalkingHead
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..baseline.generator import Compensator, Generator, GeneratorConfig, NoCompensation, TalkingHead
+from ..baseline.generator import Generator, GeneratorConfig
 from ..baseline.keypoints import KeypointConfig, KeypointDetector
 from ..baseline.layers import count_parameters
 from ..baseline.motion import DenseMotion, MotionConfig

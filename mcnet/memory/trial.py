@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from ..baseline.compensator import Compensator, NoCompensation
 from torch import nn
 
-from ..baseline.generator import Compensator, Generator, GeneratorConfig, NoCompensation
+from ..baseline.generator import Generator, GeneratorConfig
 from ..core import Config, Keypoints, Motion, Pair, half_precision, load_weights
 from ..heads.faces import FacePairs
 from ..training.losses import consistency_loss

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
-from ..baseline.splines import ThinPlateSpline
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -21,6 +20,7 @@ from torch.nn import functional as F
 from ..baseline.grid import gaussian_heatmaps, identity_grid, resize_deformation, resize_map, warp
 from ..baseline.keypoints import inverse_2x2, matmul_2x2
 from ..baseline.layers import AntiAliasDownsample
+from ..baseline.splines import ThinPlateSpline
 from ..core import Compensated, Keypoints, Motion, UserError
 
 # %% auto #0

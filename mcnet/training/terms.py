@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
-from ..baseline.splines import ThinPlateSpline
 from torch import nn
 
+from ..baseline.splines import ThinPlateSpline
 from ..core import Config, Motion, Pair, Prediction, UserError, half_precision
 from . import losses
 
