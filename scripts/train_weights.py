@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from pack_frames import unpack
 
-from mcnet.baseline.generator import OnlyWarped, TalkingHead
+from mcnet.baseline.talking_head import OnlyWarped, TalkingHead
 from mcnet.core import pick_device, seed_everything
 from mcnet.data.pairs import ClipPairs, FramePairs, load_clip
 from mcnet.doors import load_weights

@@ -33,7 +33,7 @@ from mcnet.core import Notice, UserError
 from mcnet.media.frames import frame_times, read_frames, video_info
 from mcnet.media.pictures import read_image, write_image
 from mcnet.media.recording import video_writer
-from mcnet.media.video import video_sheet, open_video, read_video, write_video
+from mcnet.media.video import open_video, read_video, video_sheet, write_video
 
 FIRST, COUNT = 3, 12
 FRAMES = [numbered(FIRST + n) for n in range(COUNT)]
