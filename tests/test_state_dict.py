@@ -109,7 +109,10 @@ def test_every_assembly_by_its_name_alone(tmp_path):
 
 
 FAULTS = {
-    "assembly is 'release', which has a memory": {"assembly": "release", **dict.fromkeys(("memory", "scale", "dynamic"))},
+    "assembly is 'release', which has a": {"assembly": "release", **dict.fromkeys(("memory", "scale", "dynamic"))},
+    "only the deepest level counts": {
+        "generator": {"channels": [4, 8, 12], "residual_blocks": [1, 0, 0], "skips": False},
+    },
     "scale.code is 0": {"assembly": "release"},
     "scale.code does nothing": {"scale": {"hidden": 4, "code": 8}},
     "memory.levels is 4, the generator has 3": {"memory": {"channels": 8, "height": 4, "width": 4, "levels": 4}},

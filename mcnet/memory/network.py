@@ -25,8 +25,8 @@ from .modconv import ScaleAwareMemory
 from .scale import ScaleConfig
 
 # %% auto #0
-__all__ = ['LARGEST', 'TINY', 'SMALL', 'RELEASE', 'PARTS', 'check_sizes', 'check_config', 'MCNetConfig', 'build_compensator',
-           'MCNet', 'with_compensator', 'PartCost', 'network_cost']
+__all__ = ['LARGEST', 'TINY', 'SMALL', 'FOMM', 'RELEASE', 'PARTS', 'check_sizes', 'check_config', 'MCNetConfig',
+           'build_compensator', 'MCNet', 'with_compensator', 'PartCost', 'network_cost']
 
 # %% ../../nbs/memory/15a_network.ipynb #fad9b253
 LARGEST = {"image_size": 4096, "blocks": 16, "residual_blocks": 64, "levels": 16, "num_sets": 256}  # else 8192
@@ -68,6 +68,8 @@ def check_config(
             splines and config.motion.levels != levels,
         f"memory.levels is {memory.levels if memory else 0}, the generator has {levels}; give at most that many":
             memory and memory.levels > levels,
+        f"memory.levels is {memory.levels if memory else 0}; with generator.skips=False only the deepest level counts: give 1":
+            memory and memory.levels > 1 and not config.generator.skips,
         "scale.code does nothing in assembly 'paper', whose scale multiplies the bank directly; leave it 0":
             not released and config.scale and config.scale.code,
         "scale.code is 0; assembly 'release' turns a code into scales: say how wide it is (512)":
@@ -95,6 +97,11 @@ SMALL = TINY | {  # keypoints and motion on the same 32 × 32 pixels: what `tiny
     "keypoints": dataclasses.replace(TINY["keypoints"], scale=0.25),
     "motion": dataclasses.replace(TINY["motion"], scale=0.25),
     "generator": dataclasses.replace(TINY["generator"], residual_blocks=(6, 3, 3, 0)),
+}
+FOMM = {
+    "keypoints": KeypointConfig(num_keypoints=10),
+    "motion": MotionConfig(num_keypoints=10),
+    "generator": GeneratorConfig((64, 128, 256), residual_blocks=(6, 0, 0), composite=False, skips=False),
 }
 RELEASE = {  # page 16a says why
     "motion": MotionConfig(align_corners=False),
@@ -134,6 +141,11 @@ class MCNetConfig(Config):
     def baseline(cls) -> MCNetConfig:
         "The paper's sizes without a memory, warped skips at every level (MCNet Table 2, Baseline)."
         return cls.paper().without_memory()
+
+    @classmethod
+    def fomm(cls) -> MCNetConfig:
+        "The first-order motion model: ten keypoints, one warped bottleneck, no skips (FOMM §3; MCNet Table 2, FOMM)."
+        return cls(**FOMM)
 
     @classmethod
     def tpsm(cls) -> MCNetConfig:
