@@ -12,7 +12,8 @@ from mcnet.baseline.generator import Compensator, GeneratorConfig
 from mcnet.baseline.keypoints import KeypointConfig
 from mcnet.baseline.motion import MotionConfig
 from mcnet.baseline.tps import TPSConfig, TPSMotion
-from mcnet.core import Compensated, UserError, load_weights
+from mcnet.core import Compensated, UserError
+from mcnet.doors import load_weights
 from mcnet.memory.bank import MemoryConfig
 from mcnet.memory.dynconv import DynamicConfig
 from mcnet.memory.files import build, load_model, save_model

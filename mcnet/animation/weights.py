@@ -22,7 +22,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ..core import UserError, atomic_path, load_weights
+from ..core import UserError
+from ..doors import atomic_path, load_weights
 from ..memory.files import load_model
 from ..memory.network import MCNet
 from ..memory.official import SUFFIXES, from_checkpoint

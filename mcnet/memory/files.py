@@ -14,7 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from ..core import Config, UserError, load_weights, save_weights
+from ..core import Config, UserError
+from ..doors import load_weights, save_weights
 from .network import MCNet, MCNetConfig
 
 # %% auto #0

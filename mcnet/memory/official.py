@@ -16,7 +16,8 @@ from typing import NamedTuple
 import torch
 
 from ..baseline.layers import count_parameters
-from ..core import UserError, atomic_path
+from ..core import UserError
+from ..doors import atomic_path
 from .files import load_model, save_model
 from .network import MCNetConfig
 from .release import ReleasedMCNet
