@@ -240,7 +240,7 @@ def convert(
     to_release: Annotated[bool, typer.Option("--to-release", help="Write a file for the authors' demo.")] = False,
 ):
     "Turn the authors' checkpoint into a file of ours, or back."
-    from mcnet.memory.release import convert as turn
+    from mcnet.memory.official import convert as turn
 
     made = turn(checkpoint, out, to_release=to_release)
     rest = f"; left out what animating does not need: {made.left_out}" if made.left_out else ""
