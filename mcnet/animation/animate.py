@@ -24,16 +24,16 @@ from .scene import Finish, Scene, compare_start, look_at, make_finish, open_driv
 from .transfer import Mouth, Transfer, calm, carry, find_mouth, pose_distance
 from .weights import find_file, load_network, resolve
 from ..core import Keypoints, Notice, Prediction, UserError, check_shape, pick_device
+from ..doors import refuse_inputs
 from ..media.crops import Box, Finder, pick_finder
 from ..media.pictures import read_image
 from ..media.recording import video_writer
-from ..media.video import Film
+from ..media.video import Video
 from ..memory.network import MCNet
 
 # %% auto #0
 __all__ = ['Pictures', 'Source', 'Driving', 'Rate', 'Progress', 'to_float', 'detect_batches', 'find_reference', 'Moved', 'stream',
-           'as_batch', 'Predictor', 'Settings', 'Animation', 'Cancelled', 'refuse_overwriting', 'InputReader', 'Job',
-           'make_job', 'Animator']
+           'as_batch', 'Predictor', 'Settings', 'Animation', 'Cancelled', 'InputReader', 'Job', 'make_job', 'Animator']
 
 # %% ../../nbs/animation/23d_animate.ipynb #bb305ea0
 def to_float(
@@ -47,7 +47,7 @@ def to_float(
 
 def detect_batches(
     network: MCNet,
-    video: Film,  # of squares, see `open_driving`
+    video: Video,  # of squares, see `open_driving`
     batch_size: int,
 ) -> Iterator[tuple[torch.Tensor, Keypoints]]:  # (B, 3, S, S) frames and their keypoints
     "Read a video in batches and find the keypoints of each frame."
@@ -62,7 +62,7 @@ def detect_batches(
 def find_reference(
     network: MCNet,
     source: Keypoints,  # of the source, batch 1
-    video: Film,  # of squares
+    video: Video,  # of squares
     best_frame: str | int,  # auto, or the number of a frame
     batch_size: int = 8,
 ) -> tuple[int, Keypoints]:  # its number, its keypoints (batch 1)
@@ -106,7 +106,7 @@ class Moved(typing.NamedTuple):
 def stream(
     network: MCNet,
     source: torch.Tensor,  # (1, 3, S, S) in [0, 1], on the network's device
-    video: Film,  # of squares, see `open_driving`
+    video: Video,  # of squares, see `open_driving`
     transfer: Transfer | None = None,  # the defaults when not given
     *,
     mouth: Mouth | None = None,  # from `find_mouth`; for a region, found when not given
@@ -236,19 +236,9 @@ class Animation(typing.NamedTuple):
 class Cancelled(UserError):
     "The caller asked to stop; nothing was written."
 
-
-def refuse_overwriting(
-    out: str | Path,
-    *inputs,  # paths, or things that are not files
-):
-    "An output that is also an input would be lost. Raises `UserError`."
-    for given in inputs:
-        if isinstance(given, str | Path) and Path(given).resolve() == Path(out).resolve():
-            raise UserError(f"{out} is also an input; choose another name for the output")
-
 # %% ../../nbs/animation/23d_animate.ipynb #58679b53
 Source = str | Path | Pictures  # the picture to animate: a file, or a picture in memory
-Driving = str | Path | list | Callable | Pictures  # whose motion: anything `open_film` takes
+Driving = str | Path | list | Callable | Pictures  # whose motion: anything `open_video` takes
 Rate = Fraction | int | float | None  # frames per second; None: the driving video's own
 Progress = Callable[[int, int], bool | None]  # (frames done, in all; 0 = unknown); False: stop
 
@@ -273,7 +263,7 @@ class InputReader:
         driving: Driving,
         settings: Settings = Settings(),
         fps: Rate = None,
-    ) -> tuple[Scene, Film]:  # the source, the driving video as squares
+    ) -> tuple[Scene, Video]:  # the source, the driving video as squares
         "Read, check and crop; compute nothing yet. Raises `UserError`."
         finder = self.finder if "auto" in (settings.crop, settings.driving_crop) else None
         scene = open_source(source, self.size, crop=settings.crop, face=settings.face, finder=finder)
@@ -289,7 +279,7 @@ class Job(typing.NamedTuple):
 
     network: MCNet
     source: torch.Tensor  # (1, 3, S, S), on the network's device
-    video: Film  # of squares
+    video: Video  # of squares
     finish: Finish
     settings: Settings
     mouth: Mouth | None
@@ -317,7 +307,7 @@ class Job(typing.NamedTuple):
         progress: Progress | None = None,
     ) -> Animation:
         "Run, and write the video, complete or not at all. Raises `UserError`."
-        refuse_overwriting(out, *self.inputs)
+        refuse_inputs(out, self.inputs)
         video, done, best_frame = self.video, 0, 0
         sound = video.path if self.settings.sound else None
         with video_writer(out, video.fps, sound=sound, times=video.times) as write:
@@ -333,7 +323,7 @@ class Job(typing.NamedTuple):
 def make_job(
     predictor: Predictor,
     scene: Scene,
-    video: Film,  # of squares
+    video: Video,  # of squares
     settings: Settings,
     inputs: tuple = (),  # what must not be overwritten
 ) -> Job:
@@ -389,5 +379,5 @@ class Animator:
         progress: Progress | None = None,
     ) -> Animation:
         "Write a video with the source's looks and the driving video's motion. Raises `UserError`."
-        refuse_overwriting(out, source, driving, self.weights)
+        refuse_inputs(out, (source, driving, self.weights))
         return self.prepare(source, driving, settings, fps).write(out, batch_size, progress)

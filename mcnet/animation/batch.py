@@ -10,21 +10,23 @@ import itertools
 import os
 import typing
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
-
-from PIL import Image
 
 from .animate import Animator, Settings
 from ..core import Notice, UserError
-from ..data.glance import PICTURE_SUFFIXES, VIDEO_SUFFIXES
-from ..media.frames import open_video
-from ..media.pictures import TAG
+from ..data.glance import VIDEO_SUFFIXES
+from ..doors import output_folder
+from ..media.frames import open_container
+from ..media.pictures import PICTURE_SUFFIXES, TAG, open_picture
 
 # %% auto #0
-__all__ = ['LONGEST', 'is_result', 'list_inputs', 'result_name', 'Outcome', 'is_batch', 'make_folder', 'animate_all']
+__all__ = ['PURE_VIDEO', 'LONGEST', 'is_result', 'list_inputs', 'result_name', 'Outcome', 'is_batch', 'animate_all']
 
 # %% ../../nbs/animation/23e_batch.ipynb #c64f93c3
+PURE_VIDEO = VIDEO_SUFFIXES.difference(PICTURE_SUFFIXES)  # a gif may be either
+
+
 def is_result(
     path: Path,
 ) -> bool:
@@ -32,20 +34,20 @@ def is_result(
     if "--" not in path.stem:
         return False
     try:
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.suffix.lower() not in PICTURE_SUFFIXES:
-            with open_video(path) as (container, _):
+        if path.suffix.lower() in PURE_VIDEO:
+            with open_container(path) as (container, _):
                 texts = list(container.metadata.values())
         else:
-            with Image.open(path) as picture:
+            with open_picture(path) as picture:
                 texts = list(picture.info.values())
-    except (UserError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except UserError:
         return False  # whoever opens it to use it says what is wrong with it
     return any(TAG in (text.decode("utf-8", "ignore") if isinstance(text, bytes) else str(text)) for text in texts)
 
 
 def list_inputs(
     given: str | Path | list,  # a file, a folder, or a list of files
-    suffixes: set[str],
+    suffixes: Collection[str],
 ) -> list[Path]:
     "The files of a folder, sorted, without results of ours; a file alone, or a list, as it is. Raises `UserError`."
     if isinstance(given, list | tuple):
@@ -100,22 +102,8 @@ def is_batch(
     driving: str | Path,
 ) -> bool:
     "Do two paths stand for many results? A folder of frames does not: it is one video."
-    holds_videos = lambda path: any(file.suffix.lower() in VIDEO_SUFFIXES - PICTURE_SUFFIXES for file in path.iterdir())
+    holds_videos = lambda path: any(file.suffix.lower() in PURE_VIDEO for file in path.iterdir())
     return Path(source).is_dir() or (Path(driving).is_dir() and holds_videos(Path(driving)))
-
-
-def make_folder(
-    out: str | Path,
-) -> Path:
-    "A folder for many results, made when it does not exist. Raises `UserError`."
-    out = Path(out)
-    if out.suffix.lower() in VIDEO_SUFFIXES or (out.exists() and not out.is_dir()):
-        raise UserError(f"{out} is the name of a file, and there are several results; name a folder for them")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {out}: {error.strerror}; choose a place you may write to") from error
-    return out
 
 # %% ../../nbs/animation/23e_batch.ipynb #045d9494
 def animate_all(
@@ -132,7 +120,9 @@ def animate_all(
     several = isinstance(drivings, list | tuple) or is_batch("", drivings)
     videos = list_inputs(drivings, VIDEO_SUFFIXES) if several else [Path(drivings)]
     pairs = list(itertools.product(list_inputs(sources, PICTURE_SUFFIXES), videos))
-    out, outcomes = make_folder(out), []
+    if Path(out).suffix.lower() in VIDEO_SUFFIXES:
+        raise UserError(f"{out} is the name of one video, and there are several results; name a folder for them")
+    out, outcomes = output_folder(out), []
     for source, driving in pairs:
         path, frames, problem = out / result_name(source, driving), 0, ""
         try:

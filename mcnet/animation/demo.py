@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 
 from .animate import Animation, Predictor, stream
-from .batch import make_folder
 from .detail import enlarge_to
 from .scene import open_driving
 from .transfer import Transfer
 from .weights import load_network
+from ..doors import output_folder
 from ..heads import faces
 from ..media.pictures import write_image
 from ..media.recording import video_writer
@@ -47,7 +47,7 @@ def make_demo(
     progress: Callable[[int, int], None] | None = None,
 ) -> Animation:
     "Draw a person and a performance, animate, write demo.mp4 and demo.png (source | driving | result)."
-    out, predictor = make_folder(out), Predictor(load_network(weights), device)
+    out, predictor = output_folder(out), Predictor(load_network(weights), device)
     portrait, performance = draw_performance(frames, predictor.size, seed)
     video, source = open_driving(performance, predictor.size), portrait[None].to(predictor.device)
     sheet, height = [], max(256, predictor.size)

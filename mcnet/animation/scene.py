@@ -22,11 +22,11 @@ from ..core import Notice, Prediction, UserError
 from ..media.checks import check_faces, check_framing, check_source, check_start
 from ..media.crops import Box, Face, Finder, clip_box, cut, face_box, paste
 from ..media.pictures import fit_square, read_image, to_bytes
-from ..media.video import Film, open_film
+from ..media.video import Video, open_video
 
 # %% auto #0
 __all__ = ['SMALLEST', 'WIDEST', 'SQUARE', 'FRAMED', 'CENTRED', 'NO_FINDER', 'FASTEST', 'LARGEST', 'centre_box', 'choose_box',
-           'look_at', 'Scene', 'check_size', 'check_box', 'open_source', 'own_rate', 'resample', 'open_driving',
+           'look_at', 'Scene', 'refuse_tiny', 'check_box', 'open_source', 'own_rate', 'resample', 'open_driving',
            'compare_start', 'Finish', 'make_finish']
 
 # %% ../../nbs/animation/23c_scene.ipynb #ca0a9f99
@@ -75,7 +75,7 @@ class Scene(typing.NamedTuple):
     face: Face | None = None  # what was found; None where nobody looked, or nothing was found
 
 
-def check_size(
+def refuse_tiny(
     picture: torch.Tensor,  # (3, H, W)
     name: str,  # how to call it in a message
 ):
@@ -123,7 +123,7 @@ def open_source(
     "Read a picture and choose its square. Raises `UserError`."
     name = str(source) if isinstance(source, str | Path) else "the source picture"
     picture = read_image(source)
-    check_size(picture, name)
+    refuse_tiny(picture, name)
     if isinstance(crop, Box):
         return Scene(picture, check_box(picture, crop, name))
     if crop == "centre" or finder is None:
@@ -142,16 +142,16 @@ FASTEST = 240  # frames per second that may be asked for
 
 
 def own_rate(
-    driving: str | Path | list | torch.Tensor | np.ndarray | Callable,  # anything `open_film` takes
+    driving: str | Path | list | torch.Tensor | np.ndarray | Callable,  # anything `open_video` takes
 ) -> bool:
     "Does it say when its frames are shown? A file does; frames in memory or in a folder do not."
     return isinstance(driving, str | Path) and not Path(driving).is_dir()
 
 
 def resample(
-    video: Film,
+    video: Video,
     fps: Fraction | int | float,  # frames per second
-) -> Film:
+) -> Video:
     "The same moments at another rate: it lasts as long as before, and its sound stays in time. Raises `UserError`."
     if not 0 < fps <= FASTEST:
         raise UserError(f"fps is {fps}; choose more than 0 and at most {FASTEST} frames per second")
@@ -173,29 +173,29 @@ def resample(
 
 # %% ../../nbs/animation/23c_scene.ipynb #5e902bd6
 def open_driving(
-    driving: str | Path | list | torch.Tensor | np.ndarray | Callable,  # anything `open_film` takes
+    driving: str | Path | list | torch.Tensor | np.ndarray | Callable,  # anything `open_video` takes
     size: int,  # side the network wants
     fps: Fraction | int | float | None = None,  # frames per second; the video's own when not given
     *,
     crop: str | Box = "auto",  # auto (the face), centre, or a square of your own
     face: int = 0,  # whose motion: which face in the first frame that shows any, from the largest, 0
     finder: Finder | None = None,  # None: nothing here finds faces
-) -> Film:  # of (3, size, size) squares
+) -> Video:  # of (3, size, size) squares
     "A video of at least two frames, cut to one fixed square. Raises `UserError`."
-    video = open_film(driving, None if own_rate(driving) else fps)
+    video = open_video(driving, None if own_rate(driving) else fps)
     video = resample(video, fps) if fps is not None else video
     frames = video.read()
     start = list(itertools.islice(frames, 2))
     if len(start) < 2:
         fault = "is a still: it has only one frame" if start else "holds no frames"
         raise UserError(f"{video.name} {fault}; give a driving video of at least two frames")
-    check_size(start[0], video.name)
+    refuse_tiny(start[0], video.name)
     read = (lambda: itertools.chain(start, frames)) if video.once else video.read
     box = _video_box(video, start[0], crop, face, finder)
     return video._replace(read=lambda: (look_at(frame, box, size) for frame in read()))
 
 
-def _video_box(video: Film, first: torch.Tensor, crop: str | Box, face: int, finder: Finder | None) -> Box:
+def _video_box(video: Video, first: torch.Tensor, crop: str | Box, face: int, finder: Finder | None) -> Box:
     "The fixed square of a video."
     if isinstance(crop, Box):
         return check_box(first, crop, video.name)
@@ -212,7 +212,7 @@ def _video_box(video: Film, first: torch.Tensor, crop: str | Box, face: int, fin
 # %% ../../nbs/animation/23c_scene.ipynb #5925fb7b
 def compare_start(
     scene: Scene,
-    video: Film,  # of squares
+    video: Video,  # of squares
     finder: Finder | None,
 ):
     "A notice where the video begins with another pose than the picture's."

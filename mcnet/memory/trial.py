@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from ..baseline.generator import Compensator, Generator, GeneratorConfig, NoCompensation
-from ..core import Config, Keypoints, Motion, Pair, half_precision, load_weights
+from ..core import Config, Keypoints, Motion, Pair, half_precision
+from ..doors import load_weights
 from ..heads.faces import FacePairs
 from ..training.losses import consistency_loss
 
