@@ -22,10 +22,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mcnet.core import UserError, atomic_path
+from mcnet.core import UserError
 from mcnet.data.glance import motion_signature
 from mcnet.data.layouts import ClipFile, find_clips, shard_index
 from mcnet.data.pairs import find_focus, load_clip, spread_frames
+from mcnet.doors import atomic_path
 from mcnet.media.crops import MediapipeLandmarks
 
 QUALITY = 90  # of webp: about 41 dB and 3 kB a frame at 128 pixels

@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from mcnet.core import Pair, atomic_path
+from mcnet.core import Pair
+from mcnet.doors import atomic_path
 from mcnet.evaluation.curves import SHOWN, judge_pairs, reference_config, reference_pairs, run_reference
 
 ASSET = Path(__file__).parents[1] / "mcnet" / "assets" / "curves-tiny.json"

@@ -16,7 +16,8 @@ from torch import nn
 
 from mcnet.baseline.keypoints import KeypointConfig
 from mcnet.baseline.motion import MotionConfig
-from mcnet.core import Compensated, Context, Keypoints, atomic_path, save_weights
+from mcnet.core import Compensated, Context, Keypoints
+from mcnet.doors import atomic_path, save_weights
 from mcnet.memory.bank import MemoryConfig
 from mcnet.memory.compensation import MemoryCompensation
 from mcnet.memory.dynconv import DynamicConfig

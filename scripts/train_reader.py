@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from mcnet.animation.weights import REGISTRY, WeightSpec, add, measure
-from mcnet.core import load_weights, save_weights
+from mcnet.doors import load_weights, save_weights
 from mcnet.evaluation.benchmark import FaceReader, shape_features
 from mcnet.evaluation.truth import ranking_scores
 from mcnet.heads import faces

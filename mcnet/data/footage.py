@@ -17,7 +17,7 @@ from .layouts import find_clips
 from .pairs import ClipPairs, FramePairs, ShardPairs
 from ..heads.faces import CacheSettings, FacePairs
 from ..media.pictures import fit_square, to_bytes
-from ..media.video import open_film
+from ..media.video import open_video
 
 # %% auto #0
 __all__ = ['HELD', 'FEWEST', 'MOST', 'Footage', 'hold_out', 'opposite_pairs', 'thin', 'middle_squares', 'open_footage',
@@ -75,11 +75,11 @@ def thin(
 
 
 def middle_squares(
-    path: Path,  # anything `open_film` takes
+    path: Path,  # anything `open_video` takes
     size: int,  # side of the square in pixels
 ) -> Iterator[torch.Tensor]:  # (3, size, size) each
     "The square in the middle of every frame."
-    return (fit_square(frame, size) for frame in open_film(path).read())
+    return (fit_square(frame, size) for frame in open_video(path).read())
 
 # %% ../../nbs/data/21g_footage.ipynb #53e30a8d
 def open_footage(

@@ -21,8 +21,8 @@ from ..core import Pair, UserError, pick_device, seed_everything
 from ..data.footage import Footage, draw_people, open_footage
 from .comparison import compare_text, comparison_sets, score_sets
 from ..media.crops import pick_finder
-from ..memory.network import MCNet, MCNetConfig, save_model
-from ..memory.release import build
+from ..memory.files import build, save_model
+from ..memory.network import MCNet, MCNetConfig
 from ..training.loop import mix, train
 from ..training.losses import FilterFeatures, PerceptualLoss, VGGFeatures
 from ..training.progress import in_notebook

@@ -14,8 +14,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..baseline.generator import Compensator, Generator, GeneratorConfig, NoCompensation
-from ..core import Config, Keypoints, Motion, Pair, half_precision, load_weights
+from ..baseline.compensator import Compensator, NoCompensation
+from ..baseline.generator import Generator, GeneratorConfig
+from ..core import Config, Keypoints, Motion, Pair, half_precision
+from ..doors import load_weights
 from ..heads.faces import FacePairs
 from ..training.losses import consistency_loss
 
