@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Device, Json, ManyWeights, ReportFolder, watch
+from .options import Device, Json, ManyWeights, ReportFolder, check_folder, watch
 
 # %% auto #0
 __all__ = ['finish', 'evaluate', 'benchmark']
@@ -60,6 +60,7 @@ def evaluate(
 
     if data == "synthetic" and pairs is not None:
         raise UserError("a list of pairs belongs to a folder of clips; add --data FOLDER, or leave --pairs out")
+    check_folder(out)
     networks, size = load_networks(weights or ["small"], device)
     motion = total = None
     if data == "synthetic":
@@ -102,6 +103,7 @@ def benchmark(
     for path in folders.values():
         if not path.is_dir():
             raise UserError(f"{path} is not a folder; give the one that holds same-00, cross-00 and the other results")
+    check_folder(out)
     wanted = weights or ([] if folders or questions else ["small"])
     networks, own = load_networks(wanted, device) if wanted else ({}, 64)
     if size and networks and size != own:

@@ -27,9 +27,9 @@ from .train import train
 
 # %% auto #0
 __all__ = ['app', 'NO_MEMORY', 'FORM', 'weights_app', 'RegisteredName', 'options', 'show', 'prepare_console', 'sentence', 'main',
-           'animate', 'check_rate', 'parse_square', 'parse_settings', 'run_animation', 'describe_outcome',
-           'show_outcomes', 'demo', 'convert', 'weights_list', 'weights_path', 'weights_download', 'weights_remove',
-           'doctor', 'check_data', 'prepare']
+           'animate', 'check_places', 'check_rate', 'parse_square', 'parse_settings', 'run_animation',
+           'describe_outcome', 'show_outcomes', 'demo', 'convert', 'weights_list', 'weights_path', 'weights_download',
+           'weights_remove', 'doctor', 'check_data', 'prepare']
 
 # %% ../../nbs/cli/80d_main.ipynb #dd2ab719
 if TYPE_CHECKING:  # PyTorch takes a second to import: help should not wait for it
@@ -178,6 +178,7 @@ def animate(
 ):
     "Give a picture the motion of a video; with folders, every picture that of every video."
     given = locals()
+    check_places(source, driving, out)
     settings = parse_settings(given)  # a wrong option is refused before anything is loaded
     rate = Fraction(check_rate("fps", fps)).limit_denominator(1001) if fps is not None else None
     with progress_bar("animating") as progress:
@@ -187,6 +188,17 @@ def animate(
     show_outcomes(outcomes, as_json)
 
 # %% ../../nbs/cli/80d_main.ipynb #e10dc330
+def check_places(source: Path, driving: Path, out: Path):
+    "What is wrong with the names themselves is said before PyTorch is loaded. Raises `UserError`."
+    from mcnet.doors import check_output, input_file
+
+    for path, what in ((source, "a picture"), (driving, "a video")):
+        if not path.is_dir():
+            input_file(path, what)
+    if not source.is_dir() and out.suffix and not out.is_dir():
+        check_output(out, (source, driving))
+
+
 def check_rate(name: str, value: float) -> float:
     "A number of frames per second that can be. Raises `UserError`."
     from mcnet.core import UserError

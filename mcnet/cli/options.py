@@ -16,7 +16,7 @@ import typer
 
 # %% auto #0
 __all__ = ['Device', 'Json', 'Seed', 'Crop', 'OneWeights', 'ManyWeights', 'ReportFolder', 'Workers', 'SILENCE', 'Thing', 'say',
-           'progress_bar', 'watch']
+           'progress_bar', 'watch', 'check_folder']
 
 # %% ../../nbs/cli/80_options.ipynb #40055644
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -80,3 +80,16 @@ def watch(
         for number, thing in enumerate(things, 1):
             yield thing
             tell(number, total or 0)
+
+# %% ../../nbs/cli/80_options.ipynb #4d633737
+def check_folder(
+    out: Path,  # a folder for results, which may not exist yet
+):
+    "Say at once when results cannot be written into a folder; nothing is left behind. Raises `UserError`."
+    from mcnet.core import UserError
+    from mcnet.doors import check_output
+
+    place = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not place.is_dir():
+        raise UserError(f"{place} is a file, not a folder; choose another folder for the results")
+    check_output(place / "results")

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Crop, Device, Json, Seed, progress_bar
+from .options import Crop, Device, Json, Seed, check_folder, progress_bar
 
 # %% auto #0
 __all__ = ['SHAPE', 'LIMIT', 'train']
@@ -45,6 +45,7 @@ def train(
 ):
     "Train a network on footage, on drawn people, or on both; or fine-tune one that is there to a person of yours."
     given = {name: value for name, value in locals().items() if name != "as_json"}
+    check_folder(out)
     from mcnet.evaluation.experiment import first_process, run_experiment
 
     with progress_bar("drawing people (not counted in --minutes)") as progress:
