@@ -159,7 +159,8 @@ def test_outputs_are_committed(path):
 def test_metadata_is_stable(path):
     "Running a notebook again changes nothing in it but outputs: no versions, times or scroll states are kept."
     notebook = json.loads(path.read_text(encoding="utf-8"))
-    assert set(notebook["metadata"]) <= {"kernelspec", "language_info", "widgets"}
+    assert set(notebook["metadata"]) <= {"kernelspec", "language_info", "widgets", "mcnet"}
+    assert set(notebook["metadata"].get("mcnet", {})) <= {"code", "machine"}  # docs/stamps.py
     assert set(notebook["metadata"].get("language_info", {})) <= {"name"}
     assert {key for cell in notebook["cells"] for key in cell["metadata"]} <= {"tags"}
     identities = [cell["id"] for cell in notebook["cells"]]
