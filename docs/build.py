@@ -154,9 +154,12 @@ def write_pages(blob):
     written = wing_pages(story)
     for known, notebook in notebooks.items():
         content = on_the_site(page(notebook, homes, numbers, ROOT, blob), story, blob)
+        timed = f" · Times on it: {notebook.machine}" * bool(notebook.machine)
+        source = f"{{.source}}\n[This page as a notebook]({blob}/nbs/{known.place}){timed}\n"
         ending = contents(story, written) if known.place == "index.ipynb" else ""
-        source = f"{{.source}}\n[This page as a notebook]({blob}/nbs/{known.place})\n"
-        content["cells"] += [{**markdown_cell(text), "id": text[:5]} for text in (source, ending) if text]
+        content["cells"] += [
+            {**markdown_cell(text), "id": key} for key, text in (("source", source), ("end", ending)) if text
+        ]
         written[known.place] = json.dumps(content, indent=1)
         if notebook.module:
             written[f"reference/{notebook.module}.md"] = reference(notebook)

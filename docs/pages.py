@@ -35,6 +35,7 @@ class Notebook:
         self.path = path
         raw = json.loads(path.read_text(encoding="utf-8"))
         self.widgets = raw["metadata"].get("widgets", {})
+        self.machine = raw["metadata"].get("mcnet", {}).get("machine", "")  # on which its times were measured
         self.cells = NBProcessor(path, procs=PROCESSORS, process=True).nb.cells
         named = [cell.directives_["default_exp"][0] for cell in self.cells if "default_exp" in cell.directives_]
         self.module = f"mcnet.{named[0]}" if named else None
