@@ -13,7 +13,8 @@ import pytest
 import torch
 from test_training import QUICK, Shifted, equal, network, run
 
-from mcnet.core import Notice, UserError, load_weights
+from mcnet.core import Notice, UserError
+from mcnet.doors import load_weights
 from mcnet.training.checkpoints import Stopped, find_checkpoints, read_checkpoint
 
 OFTEN = QUICK.replace(save_minutes=0)  # a checkpoint after every step

@@ -13,7 +13,7 @@ from inputs import film, picture, tiny_weights
 from repository import run, script
 
 from mcnet.cli import main as cli
-from mcnet.core import save_weights
+from mcnet.doors import save_weights
 from mcnet.memory.network import MCNetConfig
 from mcnet.memory.release import build, to_state_dicts
 

@@ -21,7 +21,8 @@ from mcnet.baseline.grid import ThinPlateSpline, identity_grid, warp
 from mcnet.baseline.keypoints import inverse_2x2, matmul_2x2
 from mcnet.baseline.layers import AntiAliasDownsample
 from mcnet.baseline.motion import transfer_motion
-from mcnet.core import Context, Keypoints, Motion, UserError, load_weights
+from mcnet.core import Context, Keypoints, Motion, UserError
+from mcnet.doors import load_weights
 from mcnet.memory.network import MCNet, MCNetConfig, load_model
 from mcnet.memory.release import (
     ReleaseUnit,

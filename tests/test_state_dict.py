@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mcnet.animation.weights import known_weights, resolve
-from mcnet.core import load_weights
+from mcnet.doors import load_weights
 from mcnet.memory.network import MCNet, MCNetConfig
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -22,7 +22,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ..core import UserError, atomic_path, load_weights
+from ..core import UserError
+from ..doors import atomic_path, load_weights
 from ..memory.network import MCNet, load_model
 from ..memory.release import SUFFIXES, build, from_checkpoint
 

@@ -24,9 +24,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ..core import Notice, UserError, atomic_path
+from ..core import Notice, UserError
 from .glance import motion_signature
 from .layouts import ClipFile, list_folder
+from ..doors import atomic_path
 from ..media.crops import Box, Face, Finder, clip_box, cut, face_box
 from ..media.frames import frame_times, read_frames, video_info
 from ..media.recording import video_writer

@@ -22,7 +22,8 @@ from ..animation.weights import find_file, known_weights
 from ..baseline.grid import warp
 from ..baseline.keypoints import KeypointConfig, KeypointDetector
 from ..baseline.layers import AntiAliasDownsample, DownBlock
-from ..core import Config, UserError, check_shape, load_weights
+from ..core import Config, UserError, check_shape
+from ..doors import load_weights
 from .evaluate import Report, tabulate
 from .metrics import align, psnr
 from .pixels import ssim

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from ..core import Notice as Notice
-from ..core import UserError, atomic_path
+from ..core import UserError
+from ..doors import atomic_path
 
 # %% auto #0
 __all__ = ['TAG', 'read_image', 'to_bytes', 'centre_crop', 'fit_square', 'write_image']

@@ -21,7 +21,8 @@ from av.video.reformatter import VideoReformatter
 from PIL import Image
 from PIL.GifImagePlugin import getdata, getheader
 
-from ..core import Notice, UserError, atomic_path
+from ..core import Notice, UserError
+from ..doors import atomic_path
 from .frames import decode_frames, guess_matrix, open_video, pull_filtered, read_packets
 from .pictures import TAG, to_bytes, write_image
 

@@ -19,7 +19,8 @@ from ..baseline.keypoints import KeypointConfig, KeypointDetector
 from ..baseline.layers import count_parameters
 from ..baseline.motion import DenseMotion, MotionConfig
 from ..baseline.tps import TPSConfig, TPSMotion
-from ..core import Config, UserError, load_weights, save_weights
+from ..core import Config, UserError
+from ..doors import load_weights, save_weights
 from .bank import MemoryConfig, MetaMemory
 from .compensation import MemoryCompensation, PlainKeyValue
 from .dynconv import DynamicConfig, DynamicKeyValue

@@ -19,7 +19,8 @@ from torch import nn
 
 from ..baseline.generator import Compensator
 from ..baseline.layers import count_parameters
-from ..core import Compensated, Context, Prediction, UserError, atomic_path, check_shape
+from ..core import Compensated, Context, Prediction, UserError, check_shape
+from ..doors import atomic_path
 from .bank import MemoryConfig, MetaMemory, attend
 from .dynconv import DynamicConv
 from .modconv import ModulatedConv

@@ -24,7 +24,8 @@ from accelerate import Accelerator
 from torch import nn
 
 from ..baseline.layers import channels_last
-from ..core import Notice, UserError, atomic_path, pick_device
+from ..core import Notice, UserError, pick_device
+from ..doors import atomic_path
 from .recipes import TrainConfig, copy_buffers, freeze_norms
 from .terms import Objective, precision
 

@@ -20,7 +20,8 @@ import torch
 from torch import nn
 
 from ..baseline.grid import resize_map
-from ..core import Pair, Prediction, UserError, atomic_path, save_weights
+from ..core import Pair, Prediction, UserError
+from ..doors import atomic_path, save_weights
 from ..plots import setup, show_strip
 from . import checkpoints
 from .checkpoints import DETERMINANT, History, Stopped, TrainState, save_checkpoint, start_run
