@@ -204,7 +204,7 @@ class Links(HTMLParser):
         attributes = dict(attrs)
         self.places.add(attributes.get("id"))
         target = attributes.get("href" if tag in ("a", "link") else "src")
-        if target:
+        if target and attributes.get("rel") != "canonical":
             self.targets.append((tag, target))
 
 

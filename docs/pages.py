@@ -115,23 +115,31 @@ def markdown_cell(text):
     return {"cell_type": "markdown", "metadata": {}, "source": text}
 
 
-def folded(cell, options, source, heading):
+def folded(cell, options, source, heading, module):
     "What stands on the fold of a code cell, or None for a cell that is shown."
     if options.get("code-fold") == "true":
         return "Show one solution" if "Exercise" in heading else "Show the code"
-    if "hide" in cell.directives_:
-        kinds = {type(node) for node in ast.parse(source).body}
-        return "Show the imports" if kinds <= {ast.Import, ast.ImportFrom} else "Show the preparation"
-    return None
+    hidden = "hide" in cell.directives_
+    if (hidden or module) and only_imports(source):
+        return "Show the imports"
+    return "Show the preparation" if hidden else None
 
 
-def code_cell(cell, heading):
+def only_imports(source):
+    "Does this code import, and nothing else? (Magics are not Python.)"
+    try:
+        return {type(node) for node in ast.parse(source).body} <= {ast.Import, ast.ImportFrom}
+    except SyntaxError:
+        return False
+
+
+def code_cell(cell, heading, module):
     "A code cell without its directives, with the tags that MyST-NB understands."
     options = {key.rstrip(":"): " ".join(values) for key, values in cell.directives_.items()}
     source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip("\n")
     tags = [tag for tag, off in (("remove-input", "echo"), ("remove-output", "output")) if options.get(off) == "false"]
     metadata = {"mystnb": {"image": {"alt": options.get("fig-alt", f"Figure: {heading}")}}}
-    if prompt := folded(cell, options, source, heading):
+    if prompt := folded(cell, options, source, heading, module):
         tags.append("hide-input")
         metadata["mystnb"]["code_prompt_show"] = prompt
     outputs = [{**output, "metadata": output.get("metadata", {})} for output in cell.get("outputs", [])]
@@ -161,7 +169,7 @@ def page(notebook, homes, numbers, root, blob):
             if cell in notebook.exported:
                 targets = [f"({place(module, node.name)})=" for node in definitions(cell.source)]
                 cells += [markdown_cell("\n".join(targets))] if targets else []
-            cells.append(code_cell(cell, heading))
+            cells.append(code_cell(cell, heading, module))
     if module:  # what the index and the search know the page by: "memory bank" is memory.bank
         name = module.removeprefix("mcnet.").replace(".", " ").replace("_", " ")
         cells.insert(0, markdown_cell("```{index} " + name + "\n```"))
