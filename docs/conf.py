@@ -39,6 +39,7 @@ html_css_files = ["mcnet.css"]
 html_favicon = "_static/favicon.svg"
 html_show_sphinx = False
 html_copy_source = False
+html_search_scorer = "scorer.js"
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
 address = f"{settings['doc_host']}{settings['doc_baseurl']}"

@@ -172,7 +172,7 @@ def page(notebook, homes, numbers, root, blob):
             cells.append(code_cell(cell, heading, module))
     if module:  # what the index and the search know the page by: "memory bank" is memory.bank
         name = module.removeprefix("mcnet.").replace(".", " ").replace("_", " ")
-        cells.insert(0, markdown_cell("```{index} " + name + "\n```"))
+        cells.insert(0, markdown_cell("```{index} ! " + name + "\n```"))
     for number, cell in enumerate(cells):
         cell["id"] = f"c{number}"
     kernel = {"display_name": "python3", "language": "python", "name": "python3"}

@@ -64,7 +64,7 @@ def test_page(notebook, tmp_path):
     made = page(notebook, homes, {}, tmp_path, "https://host/blob/main")
     sources = [cell["source"] for cell in made["cells"]]
     assert not any("#|" in text or "nbdev" in text or "default_exp" in text for text in sources)
-    assert sources[0] == "```{index} bow\n```"
+    assert sources[0] == "```{index} ! bow\n```"
     assert "[the licence](https://host/blob/main/LICENSE)" in sources[1]
     at = sources.index("(mcnet.bow.bend)=\n(mcnet.bow.Bow-class)=")
     assert sources[at + 1].startswith("def bend(")
