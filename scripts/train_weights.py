@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from pack_frames import unpack
 
-from mcnet.baseline.generator import OnlyWarped, TalkingHead
+from mcnet.baseline.talking_head import OnlyWarped, TalkingHead
 from mcnet.core import pick_device, seed_everything
 from mcnet.data.pairs import ClipPairs, FramePairs, load_clip
 from mcnet.doors import load_weights
@@ -54,7 +54,7 @@ NOTES = {
 
 
 def films(folder: Path) -> list[tuple[Path, str]]:
-    "Film and person of every training clip that the manifests of a folder name."
+    "Video and person of every training clip that the manifests of a folder name."
     manifests = [folder / "MANIFEST.json", folder / "MANIFEST_av.json"]
     entries = [entry for file in manifests if file.is_file() for entry in json.loads(file.read_text())["files"]]
     wanted = [entry for entry in entries if entry["kind"] in ("clip", "av") and entry["split"] == "train"]

@@ -17,10 +17,11 @@ from inputs import film, picture
 from repository import DATA, run
 from safetensors.torch import load_file
 
-from mcnet.baseline.grid import ThinPlateSpline, identity_grid, warp
+from mcnet.baseline.grid import identity_grid, warp
 from mcnet.baseline.keypoints import inverse_2x2, matmul_2x2
 from mcnet.baseline.layers import AntiAliasDownsample
 from mcnet.baseline.motion import transfer_motion
+from mcnet.baseline.splines import ThinPlateSpline
 from mcnet.core import Context, Keypoints, Motion, UserError
 from mcnet.doors import load_weights
 from mcnet.memory.network import MCNet, MCNetConfig, load_model

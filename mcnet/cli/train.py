@@ -70,7 +70,7 @@ def opposite_pairs(
 
 # %% ../../nbs/cli/80c_train.ipynb #6fea1ec0
 def read_film(
-    path: Path,  # anything `open_film` takes
+    path: Path,  # anything `open_video` takes
     size: int,  # side of the square in pixels
     crop: str = "auto",  # auto (the face, where one is found) or centre
 ) -> torch.Tensor:  # (T, 3, size, size) uint8

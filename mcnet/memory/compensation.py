@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..baseline.generator import Compensator
+from ..baseline.compensator import Compensator
 from ..core import Compensated, Context
 from .bank import MemoryConfig, attend
 

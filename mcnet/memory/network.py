@@ -14,10 +14,12 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..baseline.generator import Compensator, Generator, GeneratorConfig, NoCompensation, TalkingHead
+from ..baseline.compensator import Compensator, NoCompensation
+from ..baseline.generator import Generator, GeneratorConfig
 from ..baseline.keypoints import KeypointConfig, KeypointDetector
 from ..baseline.layers import count_parameters
 from ..baseline.motion import DenseMotion, MotionConfig
+from ..baseline.talking_head import TalkingHead
 from ..baseline.tps import TPSConfig, TPSMotion
 from ..core import Config, UserError
 from ..doors import load_weights, save_weights

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..baseline.generator import Compensator
+from ..baseline.compensator import Compensator
 from ..baseline.layers import count_parameters
 from ..core import Compensated, Context, Prediction, UserError, check_shape
 from ..doors import atomic_path

@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..baseline.generator import Compensator, Generator, GeneratorConfig, NoCompensation
+from ..baseline.compensator import Compensator, NoCompensation
+from ..baseline.generator import Generator, GeneratorConfig
 from ..core import Config, Keypoints, Motion, Pair, half_precision
 from ..doors import load_weights
 from ..heads.faces import FacePairs
