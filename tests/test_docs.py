@@ -3,13 +3,14 @@
 import json
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 from repository import ROOT, cells, is_appendix, name, notebooks
 
 sys.path.insert(0, str(ROOT / "docs"))
 from build import SCRIPTS, broken_links, tiles  # noqa: E402
-from pages import MENTION, NUMBER, Notebook, anchors, linked, numbered, page, reference  # noqa: E402
+from pages import MENTION, NUMBER, Notebook, anchors, folded, linked, numbered, page, reference  # noqa: E402
 from story import MARKED, Story, with_map  # noqa: E402
 
 EXPORTED = """#| export
@@ -75,6 +76,23 @@ def test_page(notebook, tmp_path):
         assert cell["metadata"]["tags"] == ["hide-input"] and cell["metadata"]["mystnb"]["code_prompt_show"] == word
     assert "source" in json.dumps(made["metadata"]["widgets"])
     json.dumps(made)
+
+
+@pytest.mark.parametrize(
+    "source, module, fold",
+    [
+        ("#| hide\nimport a\nfrom b import c", None, "Show the imports"),
+        ("#| export\nimport a", "mcnet.a", "Show the imports"),
+        ("import a", None, None),
+        ("#| hide\nimport a\na.b()", "mcnet.a", "Show the preparation"),
+        ("#| hide\n%time a", None, "Show the preparation"),
+        ("a = 1", "mcnet.a", None),
+    ],
+)
+def test_folds(source, module, fold):
+    "Imports are folded in lessons and shown in walkthroughs; what a page hides is folded, and says what it is."
+    cell = SimpleNamespace(directives_=dict.fromkeys(re.findall(r"#\| (\w+)", source), []))
+    assert folded(cell, {}, re.sub(r"#\|.*\n", "", source), "Heading", module) == fold
 
 
 def test_page_numbers_lead_there(tmp_path):
