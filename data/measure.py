@@ -39,7 +39,7 @@ from mcnet.heads.faces import FacePairs
 from mcnet.media.crops import MediapipeLandmarks
 from mcnet.media.frames import read_frames, video_info
 from mcnet.media.pictures import fit_square, read_image
-from mcnet.training.losses import PerceptualLoss, VGGFeatures
+from mcnet.training.perceptual import PerceptualLoss, VGGFeatures
 
 HERE = Path(__file__).parent
 VGG_FILE = "vgg19_conv1_1_to_conv3_4_fp16.safetensors"

@@ -136,9 +136,9 @@ def test_tuning_is_gentle():
     "From weights: a low rate and frozen norms, unless something else is asked for."
     wish = {"steps": 9, "minutes": 0, "batch_size": 4}
     gentle = teaching.choose_settings(None, people=0, tuning=True, learning_rate=None, **wish)
-    assert gentle.frozen_norms and gentle.learning_rate < 1e-3 and gentle.recipe == "paper"
-    assert teaching.choose_settings(None, people=9, tuning=True, learning_rate=3e-5, **wish).learning_rate == 3e-5
-    assert not teaching.choose_settings("paper", people=0, tuning=False, **wish).frozen_norms
+    assert gentle.run.frozen_norms and gentle.schedule.learning_rate < 1e-3 and gentle.recipe == "paper"
+    assert teaching.choose_settings(None, people=9, tuning=True, learning_rate=3e-5, **wish).schedule.learning_rate == 3e-5
+    assert not teaching.choose_settings("paper", people=0, tuning=False, **wish).run.frozen_norms
 
 
 def test_a_run_goes_on(footage, tmp_path, monkeypatch, capsys):

@@ -301,9 +301,9 @@ def first_process() -> bool:
 
 def read_features(
     path: Path | None,  # VGG19 as .safetensors, with vgg19_stats.json beside it; None: filters without weights
-) -> mcnet.training.losses.PerceptualLoss:
+) -> mcnet.training.perceptual.PerceptualLoss:
     "What compares pictures as an eye would. Raises `UserError`."
-    from mcnet.training.losses import FilterFeatures, PerceptualLoss, VGGFeatures
+    from mcnet.training.perceptual import FilterFeatures, PerceptualLoss, VGGFeatures
 
     return PerceptualLoss(VGGFeatures(path, taps=("relu1_1", "relu2_1", "relu3_1")) if path else FilterFeatures())
 
@@ -317,17 +317,17 @@ def gather(
 ) -> tuple[Iterable[mcnet.core.Pair], mcnet.core.Pair | None]:  # to learn from; held out
     "Footage, drawn people, or both in every batch: eleven sixteenths footage. Raises `UserError`."
     from mcnet.core import UserError
-    from mcnet.training.loop import mix
+    from mcnet.training.batches import mix
 
     if not data and not people:
         raise UserError("there is nothing to learn from; give --data, or some --people")
-    count = config.batch_size
+    count = config.run.batch_size
     real = 0 if not data else round(count * 11 / 16) if people else count
-    footage = open_footage(data, size, real, config.seed, crop) if data else Material(None, None)
+    footage = open_footage(data, size, real, config.run.seed, crop) if data else Material(None, None)
     if not people:
         return footage.pairs, footage.held
-    heads = draw_heads(people, size, count - real, config.seed, truth=config.recipe == "guided")
-    return (mix([footage.pairs, heads], config.seed) if data else heads), footage.held
+    heads = draw_heads(people, size, count - real, config.run.seed, truth=config.recipe == "guided")
+    return (mix([footage.pairs, heads], config.run.seed) if data else heads), footage.held
 
 # %% ../../nbs/cli/80c_train.ipynb #b7f6cfb6
 def teach(
