@@ -19,7 +19,7 @@ from mcnet.heads import faces
 from mcnet.media.crops import Box, Face, face_box
 from mcnet.media.frames import frame_times
 from mcnet.media.pictures import read_image, to_bytes
-from mcnet.media.video import open_film, read_video
+from mcnet.media.video import open_video, read_video
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_paste_back_touches_nothing_outside(animator, driving, tmp_path, width, 
 def test_the_film_has_one_square(animator, tmp_path):
     "The face's square, the same in every frame; found in a film of any size."
     clip = film(tmp_path / "wide.mp4", frames=5, width=200, height=150)
-    whole, square = open_film(clip), open_driving(clip, 64, finder=animator.finder)
+    whole, square = open_video(clip), open_driving(clip, 64, finder=animator.finder)
     box = choose_box(next(whole.read()), face_box(Face(100.0, 40.0, 160.0, 110.0)))
     wanted = open_driving(clip, 64, crop=box)
     assert all(torch.equal(a, b) for a, b in zip(square.read(), wanted.read(), strict=True))

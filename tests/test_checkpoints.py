@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -14,7 +15,8 @@ import pytest
 import torch
 from test_training import QUICK, Shifted, equal, network, run
 
-from mcnet.core import Notice, UserError, load_weights
+from mcnet.core import Notice, UserError
+from mcnet.doors import atomic_path, load_weights
 from mcnet.training.checkpoints import Stopped, averaged_weights, find_checkpoints, hold_folder, read_checkpoint
 
 OFTEN = QUICK.replace(save_minutes=0.0)  # a checkpoint after every step
@@ -190,7 +192,11 @@ def test_only_our_own_leftovers_are_removed(tmp_path):
     mine = [tmp_path / name for name in (".notes.pt", ".checkpoint.pt", ".checkpoint-old.pt", ".model-abcdefgh.pt")]
     for path in mine:
         path.write_bytes(b"dear to somebody")
-    ours = tmp_path / ".checkpoint-ab_12xyz.pt"
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()  # a process of this machine that has died
+    with atomic_path(tmp_path / "checkpoint.pt") as half:
+        ours = half.with_name(re.sub(rf"-{os.getpid()}-", f"-{child.pid}-", half.name))
+    (tmp_path / "checkpoint.pt").unlink()
     ours.write_bytes(b"half a checkpoint")
     run(network(), config=QUICK.replace(steps=1), out=tmp_path)
     assert all(path.read_bytes() == b"dear to somebody" for path in mine) and not ours.exists()

@@ -33,7 +33,7 @@ from mcnet.core import Notice, UserError
 from mcnet.media.frames import frame_times, read_frames, video_info
 from mcnet.media.pictures import read_image, write_image
 from mcnet.media.recording import video_writer
-from mcnet.media.video import film_sheet, open_film, read_video, write_video
+from mcnet.media.video import open_video, read_video, video_sheet, write_video
 
 FIRST, COUNT = 3, 12
 FRAMES = [numbered(FIRST + n) for n in range(COUNT)]
@@ -44,7 +44,7 @@ UNEVEN = [0, 40, 80, 200, 240, 300, 340, 400, 410, 450, 500, 600]  # ms
 
 def check(film, numbers=range(COUNT), fps=25, colour=4.0):
     "Read a film: these frames, this rate, these colours (mean error of 255); frames and film are given back."
-    film = open_film(film)
+    film = open_video(film)
     frames = list(film.read())
     assert [number_of(frame) - FIRST for frame in frames] == list(numbers)
     assert film.fps == fps
@@ -286,15 +286,15 @@ def test_edit_list(tmp_path):
 def test_another_speed(tmp_path):
     "Asked for another rate, a film is played at it, and gives up its times and its sound."
     path = record(tmp_path / "v.mp4", FRAMES, ticks=UNEVEN, base=Fraction(1, 1000))
-    assert open_film(path).path == path
-    faster = open_film(path, fps=50)
+    assert open_video(path).path == path
+    faster = open_video(path, fps=50)
     assert (faster.fps, faster.times, faster.path) == (50, (), None)
     same = record(tmp_path / "c.mp4", FRAMES)
-    assert open_film(same, fps=25).path == same
+    assert open_video(same, fps=25).path == same
     for wrong in (-1, 0):
         with pytest.raises(UserError, match="more than 0"):
-            open_film(same, fps=wrong)
-    assert open_film(same, fps=29.97).fps == Fraction(2997, 100)
+            open_video(same, fps=wrong)
+    assert open_video(same, fps=29.97).fps == Fraction(2997, 100)
 
 
 # ---- other things in the file
@@ -337,7 +337,7 @@ def test_two_video_streams(tmp_path):
 @pytest.mark.parametrize("name, codec, form", [("song.mp3", "libmp3lame", "mp3"), ("song.m4a", "aac", "mp4")])
 def test_song_with_a_cover_is_no_film(tmp_path, name, codec, form):
     with pytest.raises(UserError, match="no moving pictures"):
-        open_film(beside(tmp_path / name, codec, album=True, form=form))
+        open_video(beside(tmp_path / name, codec, album=True, form=form))
 
 
 def test_size_changes_on_the_way(tmp_path):
@@ -368,7 +368,7 @@ def test_cut_off(large, tmp_path, part):
     content = (large / "l.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(content[: int(len(content) * part)])
     with pytest.raises(UserError, match=r"cut.mp4 is cut off: \d+ of its 40 frames"):
-        open_film(tmp_path / "cut.mp4")
+        open_video(tmp_path / "cut.mp4")
 
 
 def test_cut_off_without_a_count(large, tmp_path):
@@ -376,7 +376,7 @@ def test_cut_off_without_a_count(large, tmp_path):
     content = (large / "l.mkv").read_bytes()
     (tmp_path / "cut.mkv").write_bytes(content[: int(len(content) * 0.5)])
     with pytest.warns(Notice, match="promises 1.6 s, but ends after 0"):
-        film = open_film(tmp_path / "cut.mkv")
+        film = open_video(tmp_path / "cut.mkv")
     frames = list(film.read())
     assert 10 < len(frames) < 30 and [number_of(f) - FIRST for f in frames[:8]] == list(range(8))
 
@@ -388,7 +388,7 @@ def test_damage_in_the_middle_loses_nothing_else(large, tmp_path):
     content[middle : middle + 300] = bytes(300)
     (tmp_path / "hurt.mp4").write_bytes(content)
     with pytest.warns(Notice, match="damaged frames were replaced"):
-        frames = list(open_film(tmp_path / "hurt.mp4").read())
+        frames = list(open_video(tmp_path / "hurt.mp4").read())
     numbers = [number_of(frame) - FIRST for frame in frames]
     assert abs(len(numbers) - 40) <= 1 and numbers[-20:] == list(range(20, 40))
 
@@ -400,7 +400,7 @@ def test_nothing_but_damage(tmp_path):
     content[start:end] = bytes(end - start)
     (tmp_path / "zeros.mp4").write_bytes(content)
     with pytest.raises(UserError, match="zeros.mp4"):
-        list(open_film(tmp_path / "zeros.mp4").read())
+        list(open_video(tmp_path / "zeros.mp4").read())
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
@@ -409,7 +409,7 @@ def test_cut_off_animation(tmp_path, suffix):
     content = (tmp_path / f"a.{suffix}").read_bytes()
     (tmp_path / f"cut.{suffix}").write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match="cut"):
-        list(open_film(tmp_path / f"cut.{suffix}").read())
+        list(open_video(tmp_path / f"cut.{suffix}").read())
 
 
 # ---- animated pictures, folders, lists
@@ -446,7 +446,7 @@ def test_png_with_another_default_picture(tmp_path):
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tif"])
 def test_still(tmp_path, suffix):
     PICTURES[0].save(tmp_path / f"still.{suffix}")
-    assert open_film(tmp_path / f"still.{suffix}").count == 1
+    assert open_video(tmp_path / f"still.{suffix}").count == 1
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
@@ -458,7 +458,7 @@ def test_folder_in_natural_order(tmp_path, suffix):
     _, film = check(tmp_path)
     assert film.count == COUNT
     assert check(str(tmp_path))[1].name == str(tmp_path)
-    assert open_film(tmp_path, fps=Fraction(25, 2)).fps == Fraction(25, 2)
+    assert open_video(tmp_path, fps=Fraction(25, 2)).fps == Fraction(25, 2)
 
 
 def test_folder_of_mixed_sizes(tmp_path):
@@ -466,12 +466,12 @@ def test_folder_of_mixed_sizes(tmp_path):
     for n in range(3):
         Image.fromarray(numbered(n, 64 + 8 * (n == 2), 48)).save(tmp_path / f"{n}.png")
     with pytest.raises(UserError, match=r"2\.png.*72×48.*64×48"):
-        open_film(tmp_path)
+        open_video(tmp_path)
 
 
 def test_folder_without_pictures(tmp_path):
     with pytest.raises(UserError, match="is a folder without pictures"):
-        open_film(tmp_path)
+        open_video(tmp_path)
 
 
 def in_memory(tmp_path):
@@ -521,7 +521,7 @@ def test_what_is_no_film(tmp_path):
     (tmp_path / "words.mp4").write_text("to be or not to be")
     for words, film in cases.items():
         with pytest.raises(UserError, match=re.escape(words)):
-            list(open_film(film).read())
+            list(open_video(film).read())
 
 
 # ---- writing
@@ -616,7 +616,7 @@ SOURCES = {
 def test_beep_stays_with_the_flash(tmp_path, name):
     "Read, write with sound, read: the beep is at the flash to a quarter of a frame, and the sound ends with the film."
     source = flash_and_beep(tmp_path / name, seconds=2, flash=25, **SOURCES[name])
-    film = open_film(source)
+    film = open_video(source)
     for suffix in ("mp4", "webm", *(("mov", "mkv") if name in ("plain.mp4", "sound-late.mkv") else ())):
         with video_writer(tmp_path / f"out.{suffix}", film.fps, sound=film.path, times=film.times) as write:
             for frame in film.read():
@@ -625,7 +625,7 @@ def test_beep_stays_with_the_flash(tmp_path, name):
         expected = float(film.times[25] if film.times else 1)
         assert abs(flash - expected) < 0.002 and abs(beep - flash) < 0.01
         assert end < 2 + 0.04
-        assert open_film(tmp_path / f"out.{suffix}").count == 50
+        assert open_video(tmp_path / f"out.{suffix}").count == 50
 
 
 def test_sound_is_copied_where_it_can_be(tmp_path):
@@ -681,7 +681,7 @@ def test_damaged_sound_costs_no_picture(tmp_path, suffix):
                 write(torch.full((3, 48, 64), 255 * (n == 50), dtype=torch.uint8))
     flash, beep, _ = find_flash_and_beep(tmp_path / f"out.{suffix}")
     assert flash == 2 and abs(beep - 2) < 0.01
-    assert open_film(tmp_path / f"out.{suffix}").count == 100
+    assert open_video(tmp_path / f"out.{suffix}").count == 100
 
 
 # ---- long films
@@ -690,10 +690,10 @@ MEASURE = """
 import json, re, sys
 import torch
 from mcnet.media.recording import video_writer
-from mcnet.media.video import open_film
+from mcnet.media.video import open_video
 torch.set_num_threads(1)
 for path in sys.argv[1:]:
-    film = open_film(path)
+    film = open_video(path)
     with video_writer("out.mp4", film.fps, sound=film.path, times=film.times) as write:
         for frame in film.read():
             write(frame)
@@ -714,17 +714,17 @@ def test_memory_does_not_grow_with_length(tmp_path):
 
 def test_sheet():
     "Evenly spaced pictures with their seconds; an iterator of unknown length is read once and never held."
-    long = film_sheet(open_film(numbered(n % 256) for n in range(700)), count=12, columns=4, height=48)
+    long = video_sheet(open_video(numbered(n % 256) for n in range(700)), count=12, columns=4, height=48)
     assert long.shape == (3, 3 * 50 - 2, 4 * 66 - 2)
     tiles = [long[:, 50 * (n // 4) : 50 * (n // 4) + 48, 66 * (n % 4) : 66 * (n % 4) + 64] for n in range(12)]
     shown = [number_of(tile) for tile in tiles]
     expected = [round(n * 699 / 11) for n in range(12)]
     assert all(abs((a - b + 128) % 256 - 128) <= 16 for a, b in zip(shown, expected))
-    short = film_sheet(open_film(FRAMES), count=6, columns=6, height=48)
+    short = video_sheet(open_video(FRAMES), count=6, columns=6, height=48)
     assert [number_of(short[:, :, 66 * n : 66 * n + 64]) - FIRST for n in range(6)] == [0, 2, 4, 7, 9, 11]
     assert not torch.equal(tiles[0][:, 30:], tiles[1][:, 30:])  # the seconds differ
     with pytest.raises(UserError, match="no frames"):
-        film_sheet(open_film([]))
+        video_sheet(open_video([]))
 
 
 # ---- colours of pictures
@@ -784,7 +784,7 @@ def test_reading_twice_gives_the_same(tmp_path):
     path = record(tmp_path / "a.mp4", FRAMES)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        film = open_film(path)
+        film = open_video(path)
         assert all(torch.equal(a, b) for a, b in zip(film.read(), film.read(), strict=True))
     frames, fps = read_video(path)
     assert frames.shape == (12, 3, 48, 64) and frames.dtype == torch.uint8 and fps == 25

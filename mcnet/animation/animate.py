@@ -27,7 +27,7 @@ from ..data.glance import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from ..media.crops import Box, Finder, pick_finder
 from ..media.pictures import write_image
 from ..media.recording import video_writer
-from ..media.video import Film
+from ..media.video import Video
 from ..memory.network import MCNet
 from ..plots import contact_sheet
 
@@ -48,7 +48,7 @@ def to_float(
 
 def detect_batches(
     network: MCNet,
-    film: Film,  # of squares, see `open_driving`
+    film: Video,  # of squares, see `open_driving`
     batch_size: int,
 ) -> Iterator[tuple[torch.Tensor, Keypoints]]:  # (B, 3, S, S) frames and their keypoints
     "Read a film in batches and find the keypoints of each frame."
@@ -63,7 +63,7 @@ def detect_batches(
 def find_reference(
     network: MCNet,
     source: Keypoints,  # of the source, batch 1
-    film: Film,  # of squares
+    film: Video,  # of squares
     best_frame: str | int,  # auto, or the number of a frame
     batch_size: int = 8,
 ) -> tuple[int, Keypoints]:  # its number, its keypoints (batch 1)
@@ -107,7 +107,7 @@ class Moved(typing.NamedTuple):
 def stream(
     network: MCNet,
     source: torch.Tensor,  # (1, 3, S, S) in [0, 1], on the network's device
-    film: Film,  # of squares, see `open_driving`
+    film: Video,  # of squares, see `open_driving`
     transfer: Transfer | None = None,  # the defaults when not given
     *,
     mouth: Mouth | None = None,  # from `find_mouth`; for a region, found when not given
@@ -219,7 +219,7 @@ class Take(typing.NamedTuple):
 
     network: MCNet
     source: torch.Tensor  # (1, 3, S, S), on the network's device
-    film: Film  # of squares
+    film: Video  # of squares
     finish: Finish
     settings: Settings
     mouth: Mouth | None
@@ -256,7 +256,7 @@ class Stage(Predictor):
     def prepare(
         self,
         source: str | Path | Image.Image | np.ndarray | torch.Tensor,  # picture to animate
-        driving: str | Path | list | torch.Tensor | np.ndarray | Callable,  # whose motion: anything `open_film` takes
+        driving: str | Path | list | torch.Tensor | np.ndarray | Callable,  # whose motion: anything `open_video` takes
         settings: Settings = Settings(),
         fps: Fraction | int | None = None,  # frames per second; the driving film's own when not given
     ) -> Take:
@@ -280,7 +280,7 @@ class Animator(Stage):
     def frames(
         self,
         source: str | Path | Image.Image | np.ndarray | torch.Tensor,  # picture to animate
-        driving: str | Path | list | torch.Tensor | np.ndarray | Callable,  # whose motion: anything `open_film` takes
+        driving: str | Path | list | torch.Tensor | np.ndarray | Callable,  # whose motion: anything `open_video` takes
         settings: Settings = Settings(),
         *,
         batch_size: int = 8,  # frames at a time
@@ -292,7 +292,7 @@ class Animator(Stage):
     def animate(
         self,
         source: str | Path | Image.Image | np.ndarray | torch.Tensor,  # picture to animate
-        driving: str | Path | list | torch.Tensor | np.ndarray | Callable,  # whose motion: anything `open_film` takes
+        driving: str | Path | list | torch.Tensor | np.ndarray | Callable,  # whose motion: anything `open_video` takes
         out: str | Path,  # the film to write: something.mp4, .mov, .mkv, .webm, .gif, or a new folder of png frames
         settings: Settings = Settings(),
         *,

@@ -21,7 +21,7 @@ from ..core import Notice, Prediction, UserError
 from ..media.checks import check_faces, check_framing, check_source, check_start
 from ..media.crops import Box, Face, Finder, clip_box, cut, face_box, paste
 from ..media.pictures import fit_square, read_image, to_bytes
-from ..media.video import Film, open_film
+from ..media.video import Video, open_video
 
 # %% auto #0
 __all__ = ['SMALLEST', 'SQUARE', 'FRAMED', 'CENTRED', 'NO_FINDER', 'LARGEST', 'centre_box', 'choose_box', 'look_at', 'Scene',
@@ -121,16 +121,16 @@ def open_source(
 
 # %% ../../nbs/animation/23c_scene.ipynb #5e902bd6
 def open_driving(
-    driving: str | Path | list | torch.Tensor | np.ndarray | Callable,  # anything `open_film` takes
+    driving: str | Path | list | torch.Tensor | np.ndarray | Callable,  # anything `open_video` takes
     size: int,  # side the network wants
     fps: Fraction | int | None = None,  # frames per second; the film's own when not given
     *,
     crop: str | Box = "auto",  # auto (the face), centre, or a square of your own
     face: int = 0,  # whose motion: which face in the first frame that shows any, from the largest, 0
     finder: Finder | None = None,  # None: nothing here finds faces
-) -> Film:  # of (3, size, size) squares
+) -> Video:  # of (3, size, size) squares
     "A film of at least two frames, cut to one fixed square. Raises `UserError`."
-    film = open_film(driving, fps)
+    film = open_video(driving, fps)
     frames = film.read()
     start = list(itertools.islice(frames, 2))
     if len(start) < 2:
@@ -142,7 +142,7 @@ def open_driving(
     return film._replace(read=lambda: (look_at(frame, box, size) for frame in read()))
 
 
-def _film_box(film: Film, first: torch.Tensor, crop: str | Box, face: int, finder: Finder | None) -> Box:
+def _film_box(film: Video, first: torch.Tensor, crop: str | Box, face: int, finder: Finder | None) -> Box:
     "The fixed square of a film."
     if isinstance(crop, Box):
         return crop
@@ -159,7 +159,7 @@ def _film_box(film: Film, first: torch.Tensor, crop: str | Box, face: int, finde
 # %% ../../nbs/animation/23c_scene.ipynb #5925fb7b
 def compare_start(
     scene: Scene,
-    film: Film,  # of squares
+    film: Video,  # of squares
     finder: Finder | None,
 ):
     "A notice where the film begins with another pose than the picture's."

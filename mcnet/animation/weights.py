@@ -22,9 +22,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ..core import UserError, atomic_path, load_weights
-from ..memory.network import MCNet, load_model
-from ..memory.release import SUFFIXES, build, from_checkpoint
+from ..core import UserError
+from ..doors import atomic_path, load_weights
+from ..memory.files import load_model
+from ..memory.network import MCNet
+from ..memory.official import SUFFIXES, from_checkpoint
 
 # %% auto #0
 __all__ = ['REGISTRY', 'WeightSpec', 'known_weights', 'register', 'measure', 'add', 'cache_folder', 'check_file', 'find_file',
@@ -372,13 +374,7 @@ def load_network(
     if spec and spec.kind != "network":
         raise UserError(f"{weights} is no network but {spec.file}; mcnet weights list shows what is one")
     path = resolve(weights, registry)
-    try:
-        model = from_checkpoint(path) if path.suffix in SUFFIXES else load_model(path, build)
-    except UserError:
-        raise
-    except (ValueError, TypeError, AttributeError, KeyError, RuntimeError) as error:
-        fault = f"{path} holds a config that describes no network ({error})"
-        raise UserError(f"{fault}; give a file that mcnet wrote") from error
+    model = from_checkpoint(path) if path.suffix in SUFFIXES else load_model(path)
     licence = spec.licence if spec else model.notes.get("licence", "Apache-2.0")
     show_licence(str(weights), licence, spec.data if spec else model.notes.get("data", ""))
     return model

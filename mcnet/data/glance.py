@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from ..core import UserError
-from ..media.frames import open_video
+from ..media.frames import open_container
 from ..media.pictures import read_image, to_bytes
 
 # %% auto #0
@@ -54,7 +54,7 @@ LOOK = 250  # frames of a video that are decoded at most
 def _look_at_video(path: Path) -> tuple[Glance, torch.Tensor]:  # (N, 256) thumbnails
     "Header, length and a few frames of a video."
     faults = []
-    with open_video(path) as (container, stream):
+    with open_container(path) as (container, stream):
         if CONTAINERS.get(path.suffix.lower(), "gif") not in container.format.name.split(","):
             faults.append(("wrong suffix", container.format.name.split(",")[0]))
         count = stream.frames or sum(packet.size > 0 for packet in container.demux(stream))

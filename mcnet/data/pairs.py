@@ -22,10 +22,11 @@ import torch
 from PIL import Image
 from torch.utils.data import IterableDataset, get_worker_info
 
-from ..core import Notice, Pair, UserError, atomic_path
+from ..core import Notice, Pair, UserError
 from .augment import OURS, Augment
 from .glance import PICTURE_SUFFIXES, motion_signature
 from .layouts import ClipFile, find_clips, shard_index
+from ..doors import atomic_path
 from ..media.frames import read_frames
 from ..media.pictures import fit_square, read_image, to_bytes
 

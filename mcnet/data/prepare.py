@@ -24,16 +24,18 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ..core import Notice, UserError, atomic_path
+from ..core import Notice, UserError
 from .glance import motion_signature
 from .layouts import ClipFile, list_folder
+from ..doors import atomic_path
 from ..media.crops import Box, Face, Finder, clip_box, cut, face_box
 from ..media.frames import frame_times, read_frames, video_info
 from ..media.recording import video_writer
 
 # %% auto #0
-__all__ = ['JUMP', 'SHIFT', 'OUTLIER', 'AROUND', 'LOOKS', 'BLURRED', 'frame_jumps', 'find_cuts', 'sharpness', 'Scan', 'scan_film',
-           'PrepareSettings', 'Crop', 'Dropped', 'choose_crops', 'write_crops', 'prepare_clips', 'PrepareReport']
+__all__ = ['JUMP', 'SHIFT', 'OUTLIER', 'AROUND', 'LOOKS', 'BLURRED', 'frame_jumps', 'find_cuts', 'sharpness', 'Scan',
+           'scan_video', 'PrepareSettings', 'Crop', 'Dropped', 'choose_crops', 'write_crops', 'prepare_clips',
+           'PrepareReport']
 
 # %% ../../nbs/data/21c_prepare.ipynb #246a78fe
 JUMP = 0.05  # mean grey difference of thumbnails below which nothing is a cut
@@ -94,7 +96,7 @@ class Scan(typing.NamedTuple):
     faces: dict[int, list[tuple[Face, float]]]  # number of a frame -> its faces, largest first, and their sharpness
 
 
-def scan_film(
+def scan_video(
     path: str | Path,
     finder: Finder,
 ) -> Scan:
@@ -254,7 +256,7 @@ class _Task(typing.NamedTuple):
     settings: PrepareSettings
 
 
-def _prepare_film(task: _Task, finder: Finder) -> dict:
+def _prepare_video(task: _Task, finder: Finder) -> dict:
     "All of one film: scan, choose, write; the record that says so is written last."
     record_path = _record_path(task)
     state = _state(task)
@@ -264,7 +266,7 @@ def _prepare_film(task: _Task, finder: Finder) -> dict:
             return record | {"done before": True}
     clips, crops = [], []
     try:
-        crops, dropped = choose_crops(scan_film(task.source, finder), task.settings)
+        crops, dropped = choose_crops(scan_video(task.source, finder), task.settings)
     except UserError as error:
         dropped = [Dropped(0, 0, f"cannot be read: {str(error).replace(str(task.source), task.inner)}")]
     names = [f"{task.name}-{n:03}.mp4" for n in range(len(crops))]
@@ -302,13 +304,13 @@ def _begin_worker(packed: bytes):
 
 def _in_worker(task: _Task) -> dict:
     "One film in a worker process."
-    return _prepare_film(task, _finder)
+    return _prepare_video(task, _finder)
 
 
 def _run(tasks: list[_Task], finder: Finder, workers: int) -> Iterator[dict]:
     "The records of all films, in their order."
     if workers <= 1:
-        yield from (_prepare_film(task, finder) for task in tasks)
+        yield from (_prepare_video(task, finder) for task in tasks)
         return
     try:
         packed = pickle.dumps(finder)

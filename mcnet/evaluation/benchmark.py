@@ -22,14 +22,15 @@ from ..animation.weights import find_file, known_weights
 from ..baseline.grid import warp
 from ..baseline.keypoints import KeypointConfig, KeypointDetector
 from ..baseline.layers import AntiAliasDownsample, DownBlock
-from ..core import Config, UserError, check_shape, load_weights
+from ..core import Config, UserError, check_shape
+from ..doors import load_weights
 from .evaluate import Report, tabulate
 from .metrics import align, psnr
 from .pixels import ssim
 from ..heads.cast import combine, sample_people, sample_track
 from ..heads.faces import Rendered, render, true_deformation
 from ..media.pictures import fit_square, to_bytes, write_image
-from ..media.video import open_film
+from ..media.video import open_video
 
 # %% auto #0
 __all__ = ['LANDMARKS', 'LEADERS', 'BENCHMARK', 'TRACKS', 'Animate', 'ReaderConfig', 'Reading', 'shape_features', 'FaceReader',
@@ -178,7 +179,7 @@ def animating(
     transfer, device = Transfer(**settings), next(network.parameters()).device
 
     def animate(source, film):
-        moved = stream(network.eval(), source[None].to(device), open_film(film), transfer)
+        moved = stream(network.eval(), source[None].to(device), open_video(film), transfer)
         return torch.cat([getattr(m.prediction, part).float().cpu() for m in moved])
 
     return animate
@@ -195,7 +196,7 @@ def perform(
         found = [path for path in sorted(method.glob(f"{name}*")) if path.stem == name]
         if not found:
             raise UserError(f"{method} holds no result {name}; add a folder of pictures or a film of that name")
-        made = torch.stack(list(open_film(found[0]).read()))
+        made = torch.stack(list(open_video(found[0]).read()))
         made = made.float() / 255 if made.dtype == torch.uint8 else made
     else:
         made = method(clip.source, film)

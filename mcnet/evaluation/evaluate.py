@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from ..baseline.grid import identity_grid, warp
-from ..core import Pair, UserError, atomic_path, check_shape
+from ..core import Pair, UserError, check_shape
+from ..doors import atomic_path
 from .judges import JUDGES, Tool
 from mcnet.evaluation.metrics import (
     Predictor,

@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ..core import Pair, UserError, atomic_path
+from ..core import Pair, UserError
+from ..doors import atomic_path
 from . import paint
 from .bust import BACKGROUND, CLOTHES, EAR, EYE, GLASSES, HAIR, MOUTH, PARTS, SKIN, Bust, landmark_weights
 from .cast import FaceParams, combine, neutral_motion, sample_people, sample_poses, sample_track

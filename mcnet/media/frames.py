@@ -21,7 +21,7 @@ from av.video.reformatter import VideoReformatter
 from ..core import Notice, UserError
 
 # %% auto #0
-__all__ = ['VideoInfo', 'open_video', 'video_info', 'guess_matrix', 'pull_filtered', 'read_packets', 'decode_frames',
+__all__ = ['VideoInfo', 'open_container', 'video_info', 'guess_matrix', 'pull_filtered', 'read_packets', 'decode_frames',
            'read_frames', 'Pace', 'find_pace', 'measure_pace', 'frame_times']
 
 # %% ../../nbs/media/20e_frames.ipynb #bfaf55bf
@@ -35,7 +35,7 @@ class VideoInfo(typing.NamedTuple):
 
 
 @contextmanager
-def open_video(
+def open_container(
     path: str | Path,  # a video file
 ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:  # the file and its moving pictures
     "Open a video file and find its moving pictures (not an album's cover). Raises `UserError`."
@@ -60,7 +60,7 @@ def video_info(
     path: str | Path,  # a video file
 ) -> VideoInfo:
     "Rate and size from the header, without decoding."
-    with open_video(path) as (_, stream):
+    with open_container(path) as (_, stream):
         fps = stream.average_rate or stream.guessed_rate or Fraction(25)
         return VideoInfo(Fraction(fps), stream.height, stream.width, stream.frames)
 
@@ -173,7 +173,7 @@ def read_frames(
     path: str | Path,  # a video file
 ) -> Iterator[torch.Tensor]:  # (3, H, W) uint8, one at a time
     "Decode a video frame by frame, upright and with square pixels; memory does not grow with its length."
-    with open_video(path) as (container, stream):
+    with open_container(path) as (container, stream):
         width, turn, converter = 0, b"", VideoReformatter()
         for frame in _whole(decode_frames(path, container, stream), stream):
             if not width:
@@ -216,7 +216,7 @@ def measure_pace(
 ) -> Pace:
     "Read all packets without decoding one: how many frames, when, and does the file end where it should?"
     ticks, ends, corrupt = [], {}, False
-    with open_video(path) as (container, stream):
+    with open_container(path) as (container, stream):
         base, rates = stream.time_base, [Fraction(r) for r in (stream.average_rate, stream.guessed_rate) if r]
         for packet in read_packets(path, container):
             tick = packet.dts if packet.pts is None else packet.pts

@@ -5,7 +5,13 @@
 # %% ../../nbs/media/20a_pictures.ipynb #1bf1ab12
 from __future__ import annotations
 
+import importlib.util
 import io
+import os
+import re
+import threading
+import typing
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +19,18 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
-from ..core import Notice as Notice
-from ..core import UserError, atomic_path
+from ..core import UserError
+from ..doors import as_path, atomic_path, explain, file_kind, input_file, irregular
 
 # %% auto #0
-__all__ = ['TAG', 'read_image', 'to_bytes', 'centre_crop', 'fit_square', 'write_image']
+__all__ = ['DECODERS', 'LARGEST_PICTURE', 'PICTURE_SUFFIXES', 'TAG', 'read_image', 'to_bytes', 'check_size', 'open_picture',
+           'natural_order', 'list_pictures', 'centre_crop', 'fit_square', 'write_image']
 
 # %% ../../nbs/media/20a_pictures.ipynb #53006c18
 def read_image(
-    image: str | Path | Image.Image | np.ndarray | torch.Tensor,  # (H, W) or (H, W, C) array, (3, H, W) tensor
+    image: typing.Any,  # path, bytes, open file, Pillow picture, (H, W) or (H, W, C) array, (3, H, W) tensor
 ) -> torch.Tensor:  # (3, H, W) float32 in [0, 1]
-    "A picture from anything that holds one; integers are divided by the largest value of their type."
+    "A picture from anything that holds one; integers are divided by the largest value of their kind."
     if isinstance(image, torch.Tensor):
         tensor = image[0] if image.ndim == 4 and len(image) == 1 else image
         if tensor.ndim != 3 or len(tensor) != 3:
@@ -33,17 +40,32 @@ def read_image(
         return _from_pillow(image)
     if isinstance(image, np.ndarray):
         return _from_array(image)
-    return _from_pillow(_open_picture(Path(image)))
+    if not isinstance(image, str | os.PathLike | bytes | bytearray) and not hasattr(image, "read"):
+        raise UserError(f"a picture cannot be made from {type(image).__name__}; give a path, bytes, array or tensor")
+    with open_picture(image) as picture:
+        return _from_pillow(picture)
 
 # %% ../../nbs/media/20a_pictures.ipynb #8b4f8994
-def _to_unit(values: torch.Tensor) -> torch.Tensor:
-    "Integers to [0, 1] by the largest value of their type; floats must be in [0, 1] already."
-    if not values.is_floating_point():
-        largest = 255 if values.dtype in (torch.uint8, torch.bool) else 65535
-        return values.float() / largest
-    if not bool(values.isfinite().all()) or values.min() < 0 or values.max() > 1:
-        raise UserError("a picture of floats must lie in [0, 1]; divide by 255, or give integers")
-    return values.float()
+_LARGEST = {torch.bool: 1, torch.uint8: 255, torch.uint16: 65535}
+
+
+def _to_unit(
+    values: torch.Tensor,
+    largest: int | None = None,  # of what the integers may be; found from their type, or from their values
+) -> torch.Tensor:  # float32, the same shape
+    "Integers to [0, 1]; floats must be there already."
+    if values.numel() == 0 or values.is_complex():
+        raise UserError(f"a picture of shape {tuple(values.shape)} and {values.dtype} has no pixels; give a picture")
+    whole, numbers = not values.is_floating_point(), values.float()
+    low, high = (float(end) for end in numbers.aminmax())
+    if not whole:
+        if not (low >= 0 and high <= 1):  # false for NaN, too
+            raise UserError("a picture of floats must lie in [0, 1]; divide by 255, or give integers")
+        return numbers
+    largest = largest or _LARGEST.get(values.dtype) or (255 if high <= 255 else 65535)
+    if low < 0 or high > largest:
+        raise UserError(f"a picture of integers must lie in 0…255, or 0…65535; these go from {low:.0f} to {high:.0f}")
+    return numbers / largest
 
 
 def to_bytes(
@@ -52,29 +74,89 @@ def to_bytes(
     "Round to the nearest of 256 steps; values outside [0, 1] are clipped."
     return image if image.dtype == torch.uint8 else (image.detach().clamp(0, 1) * 255).round().byte()
 
+# %% ../../nbs/media/20a_pictures.ipynb #d1ee2d2e
+DECODERS = ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF"]  # of Pillow: these, and no program, ever
+LARGEST_PICTURE = 64_000_000  # pixels; the environment's MCNET_MAX_PIXELS takes its place
+_pillow = threading.Lock()
 
-def _open_picture(path: Path) -> Image.Image:
-    "Open and decode a picture file, or say in one sentence why not."
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; give the path of a picture" if not path.exists()
-                        else f"{path} is a folder; give the path of a picture")
+
+def check_size(
+    width: int,
+    height: int,
+    name: str | Path,  # how to call the picture in a message
+):
+    "Refuse what would not fit into memory, by what its header declares."
+    given = os.environ.get("MCNET_MAX_PIXELS", "")
+    limit = int(given) if re.fullmatch("[0-9]{1,18}", given) else LARGEST_PICTURE
+    if width * height > limit:
+        raise UserError(f"{name} is too large: {width:,} × {height:,} pixels, more than {limit / 1e6:,.0f} million; "
+                        "make it smaller, or set MCNET_MAX_PIXELS to allow as many")
+
+
+def _decoders() -> list[str]:
+    "Those that are there: HEIC comes with pillow-heif, AVIF with newer versions of Pillow."
+    found = list(DECODERS)
+    if importlib.util.find_spec("PIL.AvifImagePlugin"):
+        found.append("AVIF")
+    if importlib.util.find_spec("pillow_heif"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        found.append("HEIF")
+    return found
+
+
+@contextmanager
+def _our_limit():
+    "Pillow has a limit of its own, which cannot be raised for one picture; ours takes its place while a header is read."
+    with _pillow:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+# %% ../../nbs/media/20a_pictures.ipynb #3a80f460
+def open_picture(
+    file: typing.Any,  # path, bytes, or an open file
+) -> Image.Image:
+    "Open a picture and read its header; nothing is decoded. Raises `UserError`, which says what the file really is."
+    if isinstance(file, str | os.PathLike):
+        name = source = input_file(file, "a picture")
+    else:
+        content = file if isinstance(file, bytes | bytearray) else file.read()
+        if not isinstance(content, bytes | bytearray):
+            raise UserError("an open file must give bytes; open it with mode rb")
+        name, source = "the picture", io.BytesIO(content)
     try:
-        picture = Image.open(path)
-        picture.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        with open(path, "rb") as file:
-            brand = file.read(12)[4:]
-        if brand in (b"ftypheic", b"ftypheix", b"ftypmif1"):
-            raise UserError(f"{path} is a HEIC photo, which cannot be read here; save it as jpg") from error
-        raise UserError(f"{path} is not a picture that can be read; give a png, jpg, webp or tif") from error
+        with _our_limit():
+            picture = Image.open(source, formats=_decoders())
+    except Exception as error:  # each decoder has errors of its own
+        raise UserError(_why_not(name, source)) from error
+    check_size(*picture.size, name)
     return picture
+
+
+def _why_not(name: str | Path, source: Path | io.BytesIO) -> str:
+    "What a file is that cannot be opened as a picture."
+    kind = file_kind(source.getvalue()[:512] if isinstance(source, io.BytesIO) else source)
+    if "HEIC" in kind.words and not importlib.util.find_spec("pillow_heif"):
+        return f"{name} is a HEIC photo; pip install pillow-heif to read it, or save it as jpg"
+    if isinstance(source, Path):
+        return explain(source, "a picture", "give a png, jpg, webp or tif")
+    return f"{name} is {kind.words or 'nothing known'}, and cannot be read; give a png, jpg, webp or tif"
 
 # %% ../../nbs/media/20a_pictures.ipynb #f456ba88
 def _from_pillow(picture: Image.Image) -> torch.Tensor:  # (3, H, W) in [0, 1]
-    "Turn by the camera's EXIF flag, put transparent pictures on white, bring every mode to RGB."
+    "Decode, turn by the camera's EXIF flag, put transparent pictures on white, bring every mode to RGB."
+    try:
+        picture.load()  # Pillow is lazy; half a photo fails here
+    except Exception as error:
+        name = getattr(picture, "filename", "") or "the picture"
+        raise UserError(f"{name} is damaged or cut off; copy or download it again") from error
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith(("I", "F")):  # 16-bit grey, or 32-bit that holds 16; floats in [0, 1]
-        return _from_array(np.asarray(picture))
+        return _from_array(np.asarray(picture), 65535)
     if picture.has_transparency_data or picture.mode in ("P", "1"):  # a palette has a mode of its own, too
         picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
     picture = _to_srgb(picture)
@@ -97,21 +179,46 @@ def _to_srgb(picture: Image.Image) -> Image.Image:
     except (OSError, ImageCms.PyCMSError):
         return picture
 
-
-def _from_array(array: np.ndarray) -> torch.Tensor:  # (3, H, W) in [0, 1]
+# %% ../../nbs/media/20a_pictures.ipynb #bf8bde07
+def _from_array(array: np.ndarray, largest: int | None = None) -> torch.Tensor:  # (3, H, W) in [0, 1]
     "(H, W), (H, W, 1), (H, W, 3) or (H, W, 4) array of integers, or of floats in [0, 1]."
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[-1] not in (1, 3, 4):
         raise UserError(f"a picture array has shape (H, W), (H, W, 3) or (H, W, 4), not {array.shape}")
-    if array.dtype.kind in "iu" and array.dtype != np.uint8:
-        array = array.clip(0, 65535).astype(np.int32)  # torch knows no uint16 arithmetic
-    values = _to_unit(torch.from_numpy(np.array(array)))
-    values = values.permute(2, 0, 1)  # (C, H, W)
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"a picture array holds numbers, not {array.dtype}; give integers, or floats in [0, 1]")
+    if array.dtype == np.uint16:
+        array, largest = array.astype(np.int32), 65535  # torch knows no uint16 arithmetic
+    rows = torch.from_numpy(np.array(array.astype(array.dtype.newbyteorder("="), copy=False)))
+    values = _to_unit(rows.permute(2, 0, 1).contiguous(), largest)  # (C, H, W)
     if len(values) == 4:
         alpha = values[3:]
         values = values[:3] * alpha + (1 - alpha)
     return values.expand(3, -1, -1).contiguous()
+
+# %% ../../nbs/media/20a_pictures.ipynb #08027b7c
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".avif"}
+
+
+def natural_order(
+    path: Path,
+) -> tuple:  # to sort by
+    "As a human would sort: 2 before 10, letters without regard to their size."
+    parts = re.split(r"(\d+)", path.name)
+    return [int(part) if n % 2 else part.lower() for n, part in enumerate(parts)], path.name
+
+
+def list_pictures(
+    folder: str | Path,
+) -> list[Path]:  # in the order a human would give them
+    "The pictures of a folder, hidden files left out; what is called a picture and is no regular file raises `UserError`."
+    files = [file for file in as_path(folder).iterdir() if file.suffix.lower() in PICTURE_SUFFIXES]
+    files = sorted((file for file in files if not file.name.startswith(".")), key=natural_order)
+    for file in files:
+        if irregular(file):
+            raise UserError(f"{file} is {irregular(file)}, not a picture; take it out of its folder")
+    return files
 
 # %% ../../nbs/media/20a_pictures.ipynb #e28314bf
 def centre_crop(

@@ -21,8 +21,9 @@ from av.video.reformatter import VideoReformatter
 from PIL import Image
 from PIL.GifImagePlugin import getdata, getheader
 
-from ..core import Notice, UserError, atomic_path
-from .frames import decode_frames, guess_matrix, open_video, pull_filtered, read_packets
+from ..core import Notice, UserError
+from ..doors import atomic_path
+from .frames import decode_frames, guess_matrix, open_container, pull_filtered, read_packets
 from .pictures import TAG, to_bytes, write_image
 
 # %% auto #0
@@ -69,7 +70,7 @@ def _encode_sound(packets: Iterator[av.Packet], stream, track, start: Fraction) 
 def _first_moment(path: Path) -> Fraction:
     "When the first picture of a file is shown; 0 for sound alone."
     try:
-        with open_video(path) as (container, stream):
+        with open_container(path) as (container, stream):
             frame = next(decode_frames(path, container, stream), None)
             return frame.pts * frame.time_base if frame and frame.pts else Fraction(0)
     except UserError:

@@ -23,14 +23,14 @@ from .recording import video_writer
 from ..plots import contact_sheet
 
 # %% auto #0
-__all__ = ['PICTURES', 'Film', 'open_film', 'read_video', 'write_video', 'film_sheet', 'read_frames', 'video_info',
+__all__ = ['PICTURES', 'Video', 'open_video', 'read_video', 'write_video', 'video_sheet', 'read_frames', 'video_info',
            'video_writer']
 
 # %% ../../nbs/media/20h_video.ipynb #3f65f4fc
 _all_ = ["read_frames", "video_info", "video_writer"]
 
 # %% ../../nbs/media/20h_video.ipynb #4c5996aa
-class Film(typing.NamedTuple):
+class Video(typing.NamedTuple):
     "A row of pictures that can be read from the start, whatever it was made from."
 
     read: Callable[[], Iterator[torch.Tensor]]  # gives (3, H, W) frames, uint8 or float in [0, 1]
@@ -57,7 +57,7 @@ def _alike(pictures: Iterable, name: str) -> Iterator[torch.Tensor]:
         yield frame
 
 
-def _open_folder(path: Path, fps: Fraction) -> Film:
+def _open_folder(path: Path, fps: Fraction) -> Video:
     "A folder of pictures in the order a human would give them: 2 before 10."
     files = [file for file in path.iterdir() if file.suffix.lower() in PICTURES and not file.name.startswith(".")]
     if not files:
@@ -68,7 +68,7 @@ def _open_folder(path: Path, fps: Fraction) -> Film:
         if size != sizes[0]:
             faults = f"{file.name} has {size[0]}×{size[1]} pixels, {files[0].name} {sizes[0][0]}×{sizes[0][1]}"
             raise UserError(f"{path} holds pictures of several sizes: {faults}; give pictures of one size")
-    return Film(lambda: _alike(files, str(path)), fps, len(files), str(path))
+    return Video(lambda: _alike(files, str(path)), fps, len(files), str(path))
 
 
 def _upright_size(path: Path) -> tuple[int, int]:
@@ -81,7 +81,7 @@ def _upright_size(path: Path) -> tuple[int, int]:
     return size[::-1] if turned else size
 
 # %% ../../nbs/media/20h_video.ipynb #9bbf7aae
-def _open_animation(path: Path) -> Film | None:
+def _open_animation(path: Path) -> Video | None:
     "A gif, webp or png, still or moving; None where Pillow does not know the file."
     try:
         picture = Image.open(path)
@@ -110,19 +110,19 @@ def _open_animation(path: Path) -> Film | None:
                 yield read_image(moving)
 
     pace = find_pace(ticks, Fraction(1, 1000), [])
-    return Film(read, pace.fps, pace.count, str(path), pace.times)
+    return Video(read, pace.fps, pace.count, str(path), pace.times)
 
 # %% ../../nbs/media/20h_video.ipynb #a3c5aaa3
-def _open_file(path: Path) -> Film:
+def _open_file(path: Path) -> Video:
     "A film in a file."
     film = _open_animation(path) if path.is_file() else None
     if film is None:
         pace = measure_pace(path)
-        film = Film(lambda: read_frames(path), pace.fps, pace.count, str(path), pace.times, path)
+        film = Video(lambda: read_frames(path), pace.fps, pace.count, str(path), pace.times, path)
     return film
 
 
-def _open_memory(film, fps: Fraction) -> Film:
+def _open_memory(film, fps: Fraction) -> Video:
     "Pictures in a list, tensor or array; or an iterator of pictures, or a function that gives one."
     name, count = "the film", 0
     if isinstance(film, torch.Tensor):
@@ -130,7 +130,7 @@ def _open_memory(film, fps: Fraction) -> Film:
     if isinstance(film, np.ndarray) and (film.ndim != 4 or film.shape[-1] not in (1, 3, 4)):
         raise UserError(f"an array of frames has shape (T, H, W, 3), not {film.shape}")
     if callable(film):
-        return Film(lambda: _alike(film(), name), fps, count, name)
+        return Video(lambda: _alike(film(), name), fps, count, name)
     if isinstance(film, Iterator):
         rest = [film]
 
@@ -139,16 +139,16 @@ def _open_memory(film, fps: Fraction) -> Film:
                 raise UserError(f"{name} is an iterator and was read before; give a list, or a function that makes one")
             return _alike(rest.pop(), name)
 
-        return Film(read, fps, count, name, once=True)
+        return Video(read, fps, count, name, once=True)
     if not isinstance(film, list | tuple | torch.Tensor | np.ndarray):
         raise UserError(f"a film cannot be made from {type(film).__name__}; give a file, folder or list of pictures")
-    return Film(lambda: _alike(film, name), fps, len(film), name)
+    return Video(lambda: _alike(film, name), fps, len(film), name)
 
 # %% ../../nbs/media/20h_video.ipynb #2911719e
-def open_film(
+def open_video(
     film: str | Path | list | torch.Tensor | np.ndarray | Callable | Iterator,  # see below
     fps: Fraction | int | None = None,  # frames per second; a file's own (25 where there is none) when not given
-) -> Film:
+) -> Video:
     """Anything that holds a film: a video file, an animated gif, webp or png, a folder of pictures, a list of pictures,
     a (T, 3, H, W) tensor, a (T, H, W, 3) array, a function that gives an iterator of pictures, or an iterator."""
     rate = Fraction(25 if fps is None else fps).limit_denominator(100_000)
@@ -186,8 +186,8 @@ def write_video(
             write(frame)
 
 # %% ../../nbs/media/20h_video.ipynb #b60a984c
-def film_sheet(
-    film: Film,
+def video_sheet(
+    film: Video,
     *,
     count: int = 12,  # pictures
     columns: int = 4,

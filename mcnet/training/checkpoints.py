@@ -26,7 +26,8 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from ..baseline.layers import channels_last
-from ..core import Notice, UserError, atomic_path, pick_device
+from ..core import Notice, UserError, pick_device
+from ..doors import atomic_path, remove_leftovers
 from .recipes import TrainConfig, copy_buffers, freeze_norms
 from .terms import Objective, Player, precision
 
@@ -309,9 +310,8 @@ def resume(
     else:
         if broken:
             raise broken[0][1]
-    for left in Path(folder).glob(".*.pt") if main else ():  # what a killed process was writing; nothing else
-        if re.fullmatch(r"\.(checkpoint|best)-[a-z0-9_]{8}\.pt", left.name) and left.is_file():
-            left.unlink(missing_ok=True)
+    if main:
+        remove_leftovers(folder)
 
 # %% ../../nbs/training/09d_checkpoints.ipynb #12c3668c
 @contextmanager

@@ -22,7 +22,8 @@ from safetensors import SafetensorError
 from torch import nn
 
 from ..baseline.grid import resize_map
-from ..core import Pair, Prediction, UserError, atomic_path, save_weights
+from ..core import Pair, Prediction, UserError
+from ..doors import atomic_path, save_weights
 from ..plots import setup, show_strip
 from . import checkpoints
 from .batches import batches, count_samples, map_tensors, to_device

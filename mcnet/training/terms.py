@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..baseline.grid import ThinPlateSpline
+from ..baseline.splines import ThinPlateSpline
 from ..core import Config, Motion, Pair, Prediction, UserError, half_precision
 from . import adversarial, guidance, losses
 from .perceptual import pyramid_l1_loss
@@ -52,7 +52,9 @@ def check_settings(
             continue
         what = {"bool": "True or False", "str": "text", "int": f"a whole number in {allowed}"}
         what |= {"float": f"a number in {allowed}", "tuple[float, float]": f"two numbers in {allowed}"}
-        wanted = ", ".join(allowed) if isinstance(allowed, tuple) else what.get(kind, f"numbers in {allowed}")
+        wanted = what.get(kind, f"numbers in {allowed}")
+        if isinstance(allowed, tuple):
+            wanted = f"{', '.join(allowed[:-1])} or {allowed[-1]}"
         raise UserError(f"{field.name} is {str(value)[:40]}; give {wanted}")
 
 # %% ../../nbs/training/09a_terms.ipynb #4d1d29df

@@ -1,6 +1,6 @@
 """Train the face reader of page 31b and measure it on people it has never seen.
 
-    python data/train_reader.py     # a quarter of an hour on one core
+    python scripts/train_reader.py     # a quarter of an hour on one core
 
 It writes mcnet/assets/face-reader.safetensors.
 
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from mcnet.animation.weights import REGISTRY, WeightSpec, add, measure
-from mcnet.core import load_weights, save_weights
+from mcnet.doors import load_weights, save_weights
 from mcnet.evaluation.benchmark import FaceReader, shape_features
 from mcnet.evaluation.truth import ranking_scores
 from mcnet.heads import faces
