@@ -36,8 +36,9 @@ from mcnet.media.crops import MediapipeLandmarks
 from mcnet.media.pictures import fit_square
 from mcnet.memory.files import save_model
 from mcnet.memory.network import MCNet, MCNetConfig
-from mcnet.training.loop import mix, train
-from mcnet.training.losses import PerceptualLoss, VGGFeatures
+from mcnet.training.batches import mix
+from mcnet.training.loop import train
+from mcnet.training.perceptual import PerceptualLoss, VGGFeatures
 from mcnet.training.recipes import TrainConfig
 
 VGG_FILE = "vgg19_conv1_1_to_conv3_4_fp16.safetensors"

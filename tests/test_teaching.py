@@ -138,9 +138,10 @@ def test_tuning_is_gentle():
     "From weights: a low rate and frozen norms, unless something else is asked for."
     wish = {"steps": 9, "minutes": 0, "batch_size": 4}
     gentle = experiment.choose_config(None, people=0, tuned=True, learning_rate=None, **wish)
-    assert gentle.frozen_norms and gentle.learning_rate < 1e-3 and gentle.recipe == "paper"
-    assert experiment.choose_config(None, people=9, tuned=True, learning_rate=3e-5, **wish).learning_rate == 3e-5
-    assert not experiment.choose_config("paper", people=0, tuned=False, **wish).frozen_norms
+    assert gentle.run.frozen_norms and gentle.schedule.learning_rate < 1e-3 and gentle.recipe == "paper"
+    chosen = experiment.choose_config(None, people=9, tuned=True, learning_rate=3e-5, **wish)
+    assert chosen.schedule.learning_rate == 3e-5
+    assert not experiment.choose_config("paper", people=0, tuned=False, **wish).run.frozen_norms
 
 
 def test_a_run_goes_on(footage, tmp_path, monkeypatch, capsys):

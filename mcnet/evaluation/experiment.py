@@ -23,8 +23,9 @@ from .comparison import compare_text, comparison_sets, score_sets
 from ..media.crops import pick_finder
 from ..memory.files import build, save_model
 from ..memory.network import MCNet, MCNetConfig
-from ..training.loop import mix, train
-from ..training.losses import FilterFeatures, PerceptualLoss, VGGFeatures
+from ..training.batches import mix
+from ..training.loop import train
+from ..training.perceptual import FilterFeatures, PerceptualLoss, VGGFeatures
 from ..training.progress import in_notebook
 from ..training.recipes import TrainConfig
 
@@ -50,7 +51,7 @@ def open_network(
     if weights:
         return load_network(weights)
     if (shape or "tiny") not in SHAPES:
-        raise UserError(f"there is no config {shape!r}; choose {', '.join(SHAPES)}")
+        raise UserError(f"there is no config called {shape}; choose {', '.join(SHAPES)}")
     config = getattr(MCNetConfig, shape or "tiny")()
     return build(config.replace(image_size=size) if size else config)
 
@@ -63,15 +64,15 @@ def choose_config(
     **given: int | float | bool | None,  # settings of `TrainConfig`; None = the recipe's own
 ) -> TrainConfig:
     "The table of numbers that decides the run. Raises `UserError`."
-    tuned = (TUNING if recipe else TUNING | KEPT) if tuned else {}
+    gentle = (TUNING if recipe else TUNING | KEPT) if tuned else {}
     recipe = recipe or ("guided" if people or tuned else "paper")
     if recipe not in RECIPES:
-        raise UserError(f"there is no recipe {recipe!r}; choose {', '.join(RECIPES)}")
-    if recipe == "guided" and not people and not tuned.keys() & KEPT:
+        raise UserError(f"there is no recipe called {recipe}; choose {', '.join(RECIPES)}")
+    if recipe == "guided" and not people and not gentle.keys() & KEPT:
         raise UserError("guided learns from drawn people's true motion; add --people 200, or choose --recipe paper")
-    if not given["steps"] and not given["minutes"]:
+    if not given.get("steps") and not given.get("minutes"):
         raise UserError("say how long to train: --steps N, --minutes M, or both")
-    settings = tuned | {name: value for name, value in given.items() if value is not None}
+    settings = gentle | {name: value for name, value in given.items() if value is not None}
     return getattr(TrainConfig, recipe)().replace(**settings)
 
 # %% ../../nbs/evaluation/31f_experiment.ipynb #77fa4691
@@ -102,7 +103,7 @@ def gather_pairs(
     "Footage, drawn people, or both in every batch: eleven sixteenths footage. Raises `UserError`."
     if not data and not people:
         raise UserError("there is nothing to learn from; give --data, or some --people")
-    count, seed, footage = config.batch_size, config.seed, Footage(None, None)
+    count, seed, footage = config.run.batch_size, config.run.seed, Footage(None, None)
     real = 0 if not data else round(count * 11 / 16) if people else count
     if data:
         footage = open_footage(data, size, real, seed, read=functools.partial(face_squares, crop=crop))
@@ -148,6 +149,7 @@ def train_and_compare(
     perceptual: Callable,  # (prediction, truth) -> scalar
     out: Path,  # folder of the run
     notes: dict[str, str],  # for the weights file: licence, data …
+    inputs: Iterable[str | Path] = (),  # files that the run starts from: they are never written over
     device: str = "auto",  # auto, cpu, cuda or mps
 ) -> Experiment:
     "Train, go on with what lies in the folder, and compare. Raises `UserError`."
@@ -158,10 +160,9 @@ def train_and_compare(
     def save(path, trained):
         save_model(path, trained, half=False, **notes)
 
+    wishes = {"out": out, "inputs": inputs, "preview": preview, "save": save, "device": device}
     with redirect_stdout(sys.stderr):
-        rows = train(
-            model, pairs, config, perceptual=perceptual, out=out, preview=preview, save=save, device=device
-        ).rows
+        rows = train(model, pairs, config, perceptual=perceptual, **wishes).rows
     scores["after"] = score_sets(model, sets)
     file, last = str(out / "weights.safetensors"), rows[-1]
     return Experiment(file, last["step"], round(last["seconds"], 1), config.recipe, scores)
@@ -212,4 +213,5 @@ def run_experiment(
     sets = comparison_sets(data.name if data else "", footage.held, side, tuned=bool(weights))
     notes = describe_data(model, weights, data, people) | {"recipe": config.recipe}
     how = {"tuned": bool(weights), "perceptual": loss, "out": out, "notes": notes, "device": device}
+    how["inputs"] = [weights] if weights else []
     return train_and_compare(model, footage.pairs, sets, config, **how)
