@@ -96,7 +96,7 @@ def check_box(
     meets = left < width and top < height and left + side > 0 and top + side > 0
     if not meets or side > WIDEST * max(height, width):
         given = f"LEFT, TOP, SIDE = {left:g}, {top:g}, {side:g}"
-        raise UserError(f"the square {given} does not fit {name}, which has {width}×{height} pixels; give one around the face")
+        raise UserError(f"the square {given} does not fit {name}, of {width}×{height} pixels; put it on the face")
     return box
 
 
@@ -169,7 +169,8 @@ def resample(
                 yield frame
                 number += 1
 
-    return video._replace(read=read, fps=rate, times=(), count=math.ceil(rate * start(video.count)) if video.count else 0)
+    count = math.ceil(rate * start(video.count)) if video.count else 0
+    return video._replace(read=read, fps=rate, times=(), count=count)
 
 # %% ../../nbs/animation/23c_scene.ipynb #5e902bd6
 def open_driving(
