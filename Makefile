@@ -41,11 +41,12 @@ install: $(VENV)/.installed  ## the package alone, in .venv
 demo: $(VENV)/.installed  ## draw a person who never was, animate it: demo.mp4 and demo.png
 	@$(BIN)/mcnet demo --out .
 
-test: $(VENV)/.installed-dev  ## every check; the last line counts them
+test: lint  ## every check; the last line counts them
 	@$(BIN)/python -m pytest -n $(WORKERS)
 
-lint: $(VENV)/.installed-dev  ## style of the Python files
-	@$(BIN)/ruff check
+lint: $(VENV)/.installed-dev  ## style and types of the Python files
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 export: $(VENV)/.installed-dev  ## write mcnet/ from the notebooks
 	@$(BIN)/nbdev_export

@@ -81,15 +81,17 @@ class Motion(typing.NamedTuple):
     sparse_motions: torch.Tensor | None = None  # (B, K+1, h, w, 2): the K+1 candidate motions
     sparse_deformed: torch.Tensor | None = None  # (B, K+1, 3, h, w): the source under each of them
     occlusions: tuple[torch.Tensor, ...] | None = None  # one map per level, deepest first, where there are several
+    deformations: tuple[torch.Tensor, ...] | None = None  # one flow per level, likewise
 
 # %% ../nbs/00a_core.ipynb #11f651ae
 class Context(typing.NamedTuple):
-    "What a compensator may look at beside the feature it mends."
+    "What a compensator, or a step that refines the motion, may look at beside the feature."
 
     source_keypoints: Keypoints  # of the source picture
-    motion: Motion  # from source to driving
-    level: int  # 0 = deepest (smallest) feature
+    motion: Motion  # from source to driving, as it is at this level
+    level: int = 0  # 0 = deepest (smallest) feature
     details: bool = False  # keep the inner tensors, too
+    driving_keypoints: Keypoints | None = None  # of the driving frame, where they are known
 
 
 class Compensated(typing.NamedTuple):
@@ -112,13 +114,41 @@ class Prediction(typing.NamedTuple):
     compensated: list[Compensated] = []  # one per level, deepest first
 
 # %% ../nbs/00a_core.ipynb #c45147e6
+def _choices(hint: typing.Any) -> list[type[Config]]:
+    "The configs that a field may hold: `MotionConfig | TPSConfig` has two, `MemoryConfig | None` one, `int` none."
+    kinds = typing.get_args(hint) or (hint,)
+    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Config)]
+
+
+def _restored(name: str, hint: typing.Any, value: typing.Any) -> typing.Any:
+    "The value of one field, from what JSON keeps of it."
+    choices = _choices(hint)
+    if not choices or not isinstance(value, dict):
+        return tuple(value) if isinstance(value, list) else value
+    knows = [kind for kind in choices if set(value) <= {field.name for field in dataclasses.fields(kind)}]
+    chosen = (knows or choices)[0]  # a file from before classes were named
+    if "class" in value:
+        named = {kind.__name__: kind for kind in choices}
+        if value["class"] not in named:
+            raise UserError(f"{name} is a {value['class']}; this version knows {', '.join(named)}")
+        chosen = named[value["class"]]
+    return chosen.from_dict({key: inner for key, inner in value.items() if key != "class"})
+
+# %% ../nbs/00a_core.ipynb #22319109
 @dataclasses.dataclass(frozen=True)
 class Config:
     "Base of all configs: frozen, and to and from plain dictionaries."
 
     def to_dict(self) -> dict:
-        "Nested plain dictionary: what is written into weights files."
-        return dataclasses.asdict(self)
+        "Nested plain dictionary: what is written into weights files. Where a field has a choice, it names the class."
+        values, hints = {}, typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Config):
+                chosen = {"class": type(value).__name__} if len(_choices(hints[field.name])) > 1 else {}
+                value = chosen | value.to_dict()
+            values[field.name] = value
+        return values
 
     @classmethod
     def from_dict(cls, values: dict) -> typing.Self:
@@ -131,16 +161,7 @@ class Config:
         required = {n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING}
         if required - set(values):
             raise UserError(f"{cls.__name__} needs {', '.join(sorted(required - set(values)))}; add it to the config")
-
-        def restore(name, value):
-            kinds = typing.get_args(hints[name]) or (hints[name],)  # `MemoryConfig | None` has two
-            inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Config)]
-            if inner and isinstance(value, dict):
-                knows = [kind for kind in inner if set(value) <= {field.name for field in dataclasses.fields(kind)}]
-                return (knows or inner)[0].from_dict(value)
-            return tuple(value) if isinstance(value, list) else value
-
-        return cls(**{name: restore(name, value) for name, value in values.items()})
+        return cls(**{name: _restored(name, hints[name], value) for name, value in values.items()})
 
     def replace(self, **changes) -> typing.Self:
         "A copy with some fields changed."
@@ -148,16 +169,19 @@ class Config:
 
 # %% ../nbs/00a_core.ipynb #ca862965
 def pick_device(
-    name: str = "auto",  # auto, cpu, cuda or mps
+    name: str | int | torch.device = "auto",  # auto, cpu, cuda, cuda:1, mps; a number: that GPU; or a device
 ) -> torch.device:
-    "The device a name stands for; `auto` takes cuda, then mps, then cpu."
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return torch.device(next(kind for kind, there in available.items() if there))
-    if not available.get(name, False):
-        usable = ", ".join(kind for kind, there in available.items() if there)
-        raise UserError(f"device {name} is not available here; use auto or one of: {usable}")
-    return torch.device(name)
+    "The device a name stands for; `auto` takes cuda, then mps, then cpu. Raises `UserError`."
+    count = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
+    word = str(name).strip().lower()
+    if word == "auto":
+        return torch.device(next(kind for kind, there in count.items() if there))
+    kind, _, number = (f"cuda:{word}" if word.isdecimal() else word).partition(":")
+    known = not number or number.isdecimal() and int(number) < count.get(kind, 0)
+    if not count.get(kind) or not known:
+        usable = [f"{k}:{i}" if k == "cuda" else k for k, there in count.items() for i in range(there)]
+        raise UserError(f"device {name} is not available here; use auto or one of: {', '.join(usable)}")
+    return torch.device(kind, int(number)) if number and kind != "cpu" else torch.device(kind)
 
 
 def half_precision(
@@ -167,7 +191,8 @@ def half_precision(
     kind = torch.device(device).type
     if kind == "cuda":
         return torch.cuda.is_bf16_supported()
-    return kind == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    asked = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)  # private, and missing in some builds
+    return kind == "cpu" and asked is not None and bool(asked())
 
 
 def seed_everything(

@@ -100,7 +100,7 @@ def is_appendix(path):
 
 def modules():
     "The exported Python files."
-    return sorted(path for path in PACKAGE.rglob("*.py") if path.name not in ("__init__.py", "_modidx.py"))
+    return sorted(path for path in PACKAGE.rglob("*.py") if not path.name.startswith("_"))
 
 
 def tracked():

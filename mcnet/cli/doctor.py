@@ -20,10 +20,13 @@ from pathlib import Path
 import mcnet
 
 # %% auto #0
-__all__ = ['ESSENTIAL', 'OPTIONAL', 'CODECS', 'Trouble', 'Section', 'Report', 'versions', 'optional_parts', 'machine', 'speed',
-           'films', 'files', 'face_finder', 'folders', 'examine']
+__all__ = ['Facts', 'ESSENTIAL', 'OPTIONAL', 'CODECS', 'Trouble', 'Section', 'Report', 'versions', 'optional_parts', 'machine',
+           'waiting_threads', 'speed', 'videos', 'files', 'face_finder', 'folders', 'examine']
 
 # %% ../../nbs/cli/80a_doctor.ipynb #63e2a9ec
+Facts = dict[str, str | int | float | bool | None]
+
+
 class Trouble(typing.NamedTuple):
     "Something that is not as it should be."
 
@@ -35,7 +38,7 @@ class Section(typing.NamedTuple):
     "One examination."
 
     title: str
-    facts: dict[str, str | int | float | bool]  # units are in the names
+    facts: Facts  # units are in the names
     troubles: list[Trouble]
 
 
@@ -72,7 +75,8 @@ def versions(
     modules: tuple[str, ...] = ESSENTIAL,  # names as one imports them
 ) -> Section:
     "Python, mcnet, and every package it cannot do without: imported, not only looked up."
-    facts, troubles = {"mcnet": mcnet.__version__, "python": platform.python_version()}, []
+    facts: Facts = {"mcnet": mcnet.__version__, "python": platform.python_version()}
+    troubles = []
     for name in modules:
         try:
             facts[name] = importlib.import_module(name).__version__
@@ -97,7 +101,7 @@ def optional_parts(
     modules: dict[str, tuple[str, str]] = OPTIONAL,
 ) -> Section:
     "Which extras are there, and what the others would be good for."
-    facts = {}
+    facts: Facts = {}
     for name, (purpose, get) in modules.items():
         here = importlib.util.find_spec(name) is not None
         facts[name] = f"yes: {purpose}" if here else f"no: {purpose} ({get})"
@@ -109,11 +113,12 @@ def machine() -> Section:
     import torch
 
     able = getattr(torch.cpu, "get_capabilities", dict)()
-    facts = {
+    facts: Facts = {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": able.get("cpu_name") or platform.processor() or "unknown",
         "cores": os.cpu_count(),
         "threads used": torch.get_num_threads(),
+        "threads that wait": waiting_threads(os.environ.get("OMP_WAIT_POLICY")),
         "vector instructions": torch.backends.cpu.get_cpu_capability(),
         "bf16 in the processor": _bf16_unit(able),
     }
@@ -132,6 +137,13 @@ def machine() -> Section:
     return Section("machine", facts, troubles)
 
 
+def waiting_threads(policy: str | None) -> str:
+    "What threads of PyTorch do until the others are ready; `mcnet` asks for sleep unless somebody else has decided."
+    if policy is None:
+        return "spin, for PyTorch was there before mcnet; beside other work set OMP_WAIT_POLICY=passive"
+    return f"{'sleep' if policy.lower() == 'passive' else 'spin'} (OMP_WAIT_POLICY={policy})"
+
+
 def _bf16_unit(able: dict) -> str:
     "The fastest bf16 instructions among a processor's capabilities."
     names = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16", "sve_bf16": "SVE", "bf16": "NEON"}
@@ -142,23 +154,25 @@ def speed(
     seconds: float = 1.0,  # how long to look at each format, at least
     device: str = "auto",  # auto, cpu, cuda or mps
 ) -> Section:
-    "Milliseconds per frame of the smallest network that ships, in fp32 and bf16."
+    "Milliseconds per frame of the weights that `animate` takes by itself, in fp32 and where there are wires in bf16."
     import torch
 
     from mcnet.animation.weights import load_network
-    from mcnet.core import pick_device
+    from mcnet.core import half_precision, pick_device
 
     where = pick_device(device)
-    network = load_network("tiny-synthetic").to(where)
-    pair = torch.rand(2, 1, 3, network.config.image_size, network.config.image_size, device=where)
-    facts = {"device": where.type, "network": "tiny-synthetic, 64 px, one frame at a time"}
-    for name, format in {"fp32": torch.float32, "bf16": torch.bfloat16}.items():
-        with torch.inference_mode(), torch.autocast(where.type, format, enabled=format is torch.bfloat16):
+    network = load_network("small").to(where)
+    size = network.config.image_size
+    pair = torch.rand(2, 1, 3, size, size, device=where)
+    spent = {}
+    for name, half in {"fp32": False, **({"bf16": True} if half_precision(where) else {})}.items():
+        with torch.inference_mode(), torch.autocast(where.type, torch.bfloat16, enabled=half):
             run = lambda: float(network(*pair).image.float().mean())  # a number on the host: the device has finished
-            facts[f"{name}, ms per frame"] = round(1000 * _median_seconds(run, seconds), 1)
-    faster = min(("fp32", "bf16"), key=lambda name: facts[f"{name}, ms per frame"])
-    facts["faster"] = faster
-    facts["a film of 10 seconds takes, s"] = round(0.25 * facts[f"{faster}, ms per frame"], 1)  # 250 frames
+            spent[name] = round(1000 * _median_seconds(run, seconds), 1)
+    facts: Facts = {"device": where.type, "network": f"small, {size} px, one frame at a time"}
+    facts |= {f"{name}, ms per frame": time for name, time in spent.items()}
+    facts |= {"faster": min(spent, key=spent.__getitem__)}
+    facts |= {"a video of 10 seconds takes, s": round(0.25 * min(spent.values()), 1)}  # 250 frames
     return Section("speed", facts, [])
 
 
@@ -183,13 +197,14 @@ CODECS = {  # what for -> name in ffmpeg, r = read, w = write
 }
 
 
-def films(
+def videos(
     codecs: dict[str, tuple[str, str | None]] = CODECS,  # name -> (decoder, encoder or None where none is needed)
 ) -> Section:
-    "Which kinds of film and sound can be read and written."
+    "Which kinds of video and sound can be read and written."
     import av
 
-    facts, troubles = {"ffmpeg's libavcodec": ".".join(map(str, av.library_versions["libavcodec"]))}, []
+    facts: Facts = {"ffmpeg's libavcodec": ".".join(map(str, av.library_versions["libavcodec"]))}
+    troubles = []
     for name, (decoder, encoder) in codecs.items():
         can = [verb for verb, codec, mode in (("read", decoder, "r"), ("write", encoder, "w")) if _has(codec, mode)]
         facts[name] = " and ".join(can) or "no"
@@ -197,15 +212,15 @@ def films(
             lacks = "written" if "read" in can else "read"
             text = f"{name} cannot be {lacks} by this build of av; install its wheel: pip install --force-reinstall av"
             troubles.append(Trouble(text, essential=name.startswith("h264")))
-    return Section("films", facts, troubles)
+    return Section("videos", facts, troubles)
 
 
 def _has(codec: str | None, mode: str) -> bool:
     "Does this ffmpeg know a codec in this direction?"
-    import av
+    from av.codec import Codec
 
     try:
-        return codec is not None and av.codec.Codec(codec, mode) is not None
+        return codec is not None and Codec(codec, mode) is not None
     except ValueError:
         return False
 
@@ -216,7 +231,8 @@ def files(
     "Every registered file: checked if it is here, and what to do if it is not."
     from mcnet.animation.weights import REGISTRY, known_weights, state_of
 
-    facts, troubles = {}, []
+    facts: Facts = {}
+    troubles = []
     for name, spec in known_weights(registry or REGISTRY).items():
         state = state_of(spec, registry or REGISTRY)
         facts[name] = {
@@ -244,9 +260,11 @@ def face_finder() -> Section:
         finder, fault = pick_finder(find_file(name)), "nothing here finds faces"
     except (UserError, OSError) as error:
         finder, fault = None, str(error)
-    facts = {"finds faces": finder.name if finder else "nothing: the middle of a picture is taken"}
-    if finder is not None:
+    facts: Facts = {"finds faces": finder.name if finder else "nothing: the middle of a picture is taken"}
+    if finder is not None and finder.name != "opencv":
         return Section("faces", facts, [])
+    if finder is not None:
+        fault = "OpenCV finds faces, but neither eyes nor mouth: MediaPipe or its model is not here"
     install = "" if importlib.util.find_spec("mediapipe") else "pip install 'mcnet[face]', then "
     return Section("faces", facts, [Trouble(f"{fault}; {install}mcnet weights download {name}")])
 
@@ -268,7 +286,7 @@ def folders() -> Section:
         troubles.append(Trouble(f"nothing can be stored in {cache} ({reason}); set MCNET_CACHE to another folder"))
     if data and not Path(data).is_dir():
         troubles.append(Trouble(f"MCNET_DATA is {data}, which is no folder; set it to the folder of your data"))
-    facts = {"cache": str(cache), "cache, MB": round(size / 1e6, 1), "cache takes files": writable}
+    facts: Facts = {"cache": str(cache), "cache, MB": round(size / 1e6, 1), "cache takes files": writable}
     facts |= {"MCNET_DATA": data or "not set", "connections allowed": not offline()}
     if writable:
         facts["free there, GB"] = round(shutil.disk_usage(cache).free / 1e9, 1)
@@ -279,7 +297,7 @@ def examine(
     timing: bool = True,  # measure the speed, too: a few seconds
 ) -> Report:
     "Look at everything; whatever is broken, there is a report."
-    looks = [versions, machine, films, files, face_finder, folders, optional_parts, *([speed] if timing else [])]
+    looks = [versions, machine, videos, files, face_finder, folders, optional_parts, *([speed] if timing else [])]
     return Report([_look(look) for look in looks])
 
 

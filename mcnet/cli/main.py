@@ -31,6 +31,7 @@ app = typer.Typer(
     help="Talking-head networks: a portrait and somebody else's performance go in; the portrait performs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: three times as fast, and no box that a console could not draw
 )
 
 
@@ -239,14 +240,14 @@ def convert(
     to_release: Annotated[bool, typer.Option("--to-release", help="Write a file for the authors' demo.")] = False,
 ):
     "Turn the authors' checkpoint into a file of ours, or back."
-    from mcnet.memory.release import convert as turn
+    from mcnet.memory.official import convert as turn
 
     made = turn(checkpoint, out, to_release=to_release)
     rest = f"; left out what animating does not need: {made.left_out}" if made.left_out else ""
     print(f"{made.path}: {made.tensors} tensors, {made.parameters:,} parameters{rest}")
 
 # %% ../../nbs/cli/80d_main.ipynb #e0e2b1b1
-weights_app = typer.Typer(help="List, find, fetch and remove the files that have a name.", no_args_is_help=True)
+weights_app = typer.Typer(help="List, find, fetch and remove the files that have a name.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(weights_app, name="weights")
 RegisteredName = Annotated[str, typer.Argument(help="A name that mcnet weights list shows.")]
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..baseline.generator import Compensator, Generator, GeneratorConfig, NoCompensation
+from ..baseline.compensator import Compensator, NoCompensation
+from ..baseline.generator import Generator, GeneratorConfig
 from ..core import Config, Keypoints, Motion, Pair, half_precision
 from ..doors import load_weights
 from ..heads.faces import FacePairs
@@ -153,7 +154,7 @@ def hidden_psnr(
 
 # %% ../../nbs/memory/10a_trial.ipynb #f51ae3e1
 class Trials(typing.NamedTuple):
-    "What `data/run_trials.py` found: for each variant, one row of scores per seed."
+    "What `scripts/run_trials.py` found: for each variant, one row of scores per seed."
 
     hidden: dict[str, torch.Tensor]  # name -> (seeds, people), dB in the hole
     whole: dict[str, torch.Tensor]  # name -> (seeds, people), dB of the picture

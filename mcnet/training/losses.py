@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
-from ..baseline.grid import ThinPlateSpline, gaussian_heatmaps, identity_grid, resize_deformation, resize_map, warp
+from ..baseline.grid import gaussian_heatmaps, identity_grid, resize_deformation, resize_map, warp
 from ..baseline.keypoints import inverse_2x2, matmul_2x2
 from ..baseline.layers import AntiAliasDownsample
+from ..baseline.splines import ThinPlateSpline
 from ..core import Compensated, Keypoints, Motion, UserError
 
 # %% auto #0

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..baseline.grid import ThinPlateSpline
+from ..baseline.splines import ThinPlateSpline
 from ..core import Config, Motion, Pair, Prediction, UserError, half_precision
 from . import losses
 

@@ -1,8 +1,8 @@
 """Train on a machine without a network: what it needs travels along, what it made comes back.
 
-    python data/train_offline.py small --out OUT --sitting 9 --minutes 25 --batch-size 64 --clips frames.tar …
+    python scripts/train_offline.py small --out OUT --sitting 9 --minutes 25 --batch-size 64 --clips frames.tar …
 
-Everything but `--out`, `--run`, `--wheels` and `--sitting` goes to data/train_weights.py. A sitting that is over, or
+Everything but `--out`, `--run`, `--wheels` and `--sitting` goes to scripts/train_weights.py. A sitting that is over, or
 that somebody ends with SIGTERM, leaves a checkpoint in the folder of `--run`; the same command goes on from it. After
 each sitting OUT holds NAME.safetensors (fp16, averaged weights, ready for `mcnet animate`), progress.json and log.txt.
 No virtual environment is made: wheels are unpacked into a folder that only this process sees. data/runs.md has more.
@@ -50,7 +50,8 @@ def sit(command: list, minutes: float, log: Path, environment: dict[str, str]) -
 
 def hand_over(name: str, run: Path, out: Path):
     "The averaged weights of the newest checkpoint as fp16, and how far the run is."
-    from mcnet.memory.network import MCNet, MCNetConfig, save_model
+    from mcnet.memory.files import save_model
+    from mcnet.memory.network import MCNet, MCNetConfig
     from mcnet.training.checkpoints import read_checkpoint
 
     values = read_checkpoint(run / "checkpoint.pt")
@@ -82,7 +83,7 @@ def main():
     for folder in (options.out, run):
         folder.mkdir(parents=True, exist_ok=True)
     environment = prepare(ROOT / "runs" / "site", options.wheels)
-    command = [sys.executable, ROOT / "data" / "train_weights.py", options.name, "--out", run, *more]
+    command = [sys.executable, ROOT / "scripts" / "train_weights.py", options.name, "--out", run, *more]
     code = sit(command, options.sitting, options.out / "log.txt", environment)
     if (run / "checkpoint.pt").is_file():
         hand_over(options.name, run, options.out)

@@ -1,6 +1,6 @@
 """Train the face reader of page 31b and measure it on people it has never seen.
 
-    python data/train_reader.py     # a quarter of an hour on one core
+    python scripts/train_reader.py     # a quarter of an hour on one core
 
 It writes mcnet/assets/face-reader.safetensors.
 

@@ -1,6 +1,6 @@
 """The expected curves of page 31c: one short training of `tiny` on drawn heads, from several seeds, and broken ones.
 
-    python data/run_curves.py --out runs/curves      # ten times two to three minutes of one core
+    python scripts/run_curves.py --out runs/curves      # ten times two to three minutes of one core
 
 Each seed has its own weights, people and order of pairs; all are scored on the same twelve people, whom none has seen.
 Losses and scores go to mcnet/assets/curves-tiny.json, to four digits; predictions of seed 0 to
@@ -20,7 +20,7 @@ from mcnet.doors import atomic_path
 from mcnet.evaluation.curves import SHOWN, judge_pairs, reference_config, reference_pairs, run_reference
 
 ASSET = Path(__file__).parents[1] / "mcnet" / "assets" / "curves-tiny.json"
-STAGES = Path(__file__).parent / "curves" / "stages.safetensors"
+STAGES = Path(__file__).parents[1] / "data" / "curves" / "stages.safetensors"
 SEEDS = 7  # three make the band, one taught how wide it has to be, three test it
 
 

@@ -1,8 +1,8 @@
 """Measure the judges themselves: the numbers on the page `nbs/evaluation/30b_judges.ipynb`.
 
-    python data/measure_judges.py drawn --data FOLDER    # 24 drawn people in 5 poses: detection, pose, identity
-    python data/measure_judges.py film --data FOLDER     # a drawn film: blinks, mouth, and what mp4 does to a judge
-    python data/measure_judges.py real --data FOLDER     # the clips of FOLDER: detection, one person or two
+    python scripts/measure_judges.py drawn --data FOLDER    # 24 drawn people in 5 poses: detection, pose, identity
+    python scripts/measure_judges.py film --data FOLDER     # a drawn film: blinks, mouth, and what mp4 does to a judge
+    python scripts/measure_judges.py real --data FOLDER     # the clips of FOLDER: detection, one person or two
 
 FOLDER has weights/ (MediaPipe's face landmarker) and, for `real`, clips/. Needs `pip install mcnet[face,dlib]`.
 Tables go to stdout, the same numbers to data/scores-judges.json, one entry per command.
@@ -34,7 +34,7 @@ from mcnet.media.frames import read_frames
 from mcnet.media.recording import video_writer
 from mcnet.media.video import read_video
 
-HERE = Path(__file__).parent
+DATA = Path(__file__).parents[1] / "data"
 SIDE, PEOPLE, POSES, SEED = 256, 24, 5, 90_005
 
 
@@ -218,7 +218,7 @@ def main():
     tools = {"mediapipe": MediapipeJudge(wanted.data / "weights" / MediapipeJudge.file), "dlib": DlibJudge()}
     run = {"drawn": drawn, "film": film, "real": lambda tools: real(tools, wanted.data)}[wanted.what]
     result = run(tools)
-    file = HERE / "scores-judges.json"
+    file = DATA / "scores-judges.json"
     table = json.loads(file.read_text()) if file.is_file() else {}
     table[wanted.what] = result
     rounded = json.loads(json.dumps(table), parse_float=lambda text: float(f"{float(text):.4g}"))

@@ -1,12 +1,12 @@
 """Pack a few frames of every training clip into one small file, for a machine that has neither the clips nor MediaPipe.
 
-    python data/pack_frames.py CLIPS frames.tar --models FOLDER            # at most 14 MB, squares of 128 pixels
-    python data/pack_frames.py CLIPS frames.tar --models FOLDER --megabytes 20 --size 256
+    python scripts/pack_frames.py CLIPS frames.tar --models FOLDER            # at most 14 MB, squares of 128 pixels
+    python scripts/pack_frames.py CLIPS frames.tar --models FOLDER --megabytes 20 --size 256
 
 CLIPS is a folder of clips in any layout that mcnet knows; FOLDER holds MediaPipe's face_landmarker model, which finds
 the eyes and mouths, so that the training there can look at them twice. The file is a shard as webdataset and
 `mcnet.data.pairs.ShardPairs` know it (000000.json, 000000.000.webp …) with one more entry for each clip:
-000000.focus.npy. `data/train_weights.py --clips frames.tar` trains from it; so does `mcnet train --data frames.tar`,
+000000.focus.npy. `scripts/train_weights.py --clips frames.tar` trains from it; so does `mcnet train --data frames.tar`,
 without the eyes.
 """
 

@@ -1,14 +1,14 @@
-"""Put the measured numbers into the model cards: python data/cards.py
+"""Put the measured numbers into the model cards: python scripts/cards.py
 
 Each card data/NAME.md has lines `<!-- scores KIND -->` … `<!-- end -->`; what stands between them is written anew from
-data/scores-KIND-NAME.json, which data/measure.py makes.
+data/scores-KIND-NAME.json, which scripts/measure.py makes.
 """
 
 import json
 import re
 from pathlib import Path
 
-HERE = Path(__file__).parent
+DATA = Path(__file__).parents[1] / "data"
 TOOLS = "mediapipe", "dlib"
 MEASURES = {"psnr": "PSNR (dB)", "gain": "over copying (dB)", "l1": "L1", "sharpness": "sharpness"}
 
@@ -66,7 +66,7 @@ def fill(card: Path):
     "Write the card's tables anew."
 
     def table(found: re.Match) -> str:
-        scores = json.loads((HERE / f"scores-{found[1]}-{card.stem}.json").read_text())
+        scores = json.loads((DATA / f"scores-{found[1]}-{card.stem}.json").read_text())
         body = {"cross": cross_table, "faces": faces_table}.get(found[1], scores_table)(scores)
         return f"<!-- scores {found[1]} -->\n{body}\n<!-- end -->"
 
@@ -76,4 +76,4 @@ def fill(card: Path):
 
 if __name__ == "__main__":
     for name in ("small", "tiny", "tiny-synthetic"):
-        fill(HERE / f"{name}.md")
+        fill(DATA / f"{name}.md")

@@ -1,6 +1,6 @@
 """The trials behind pages 10c to 15a: each upgrade of the memory on the same task, from the same start, seed by seed.
 
-    python data/run_trials.py --seeds 8 --cache runs/cache       # about half a minute a run on one core
+    python scripts/run_trials.py --seeds 8 --cache runs/cache       # about half a minute a run on one core
 
 The task (page 10a): true motion is given, and the network paints what the source hides. Scores of every seed go to
 data/trials/scores.json, the networks of seed 0 to data/trials/NAME.safetensors. Runs that are already there are kept.
@@ -25,7 +25,7 @@ from mcnet.memory.network import MCNetConfig, build_compensator
 from mcnet.memory.scale import ScaleConfig
 from mcnet.memory.trial import POINTS, TrialConfig, TrialPairs, hidden_psnr, make_painter, train_painter
 
-FOLDER = Path(__file__).parent / "trials"
+FOLDER = Path(__file__).parents[1] / "data" / "trials"
 TASK = TrialConfig()
 MEMORY = MemoryConfig(channels=32, height=8, width=8, temperature=32**0.5, levels=3)
 SCALE, DYNAMIC = ScaleConfig(hidden=32), DynamicConfig(kernels=2)

@@ -1,10 +1,10 @@
 """Train the weights that ship with the package: the recipes named in their model cards.
 
-    python data/train_weights.py tiny-synthetic --out runs/tiny-synthetic --vgg FOLDER
-    python data/train_weights.py tiny --out runs/tiny --vgg FOLDER --clips FOLDER
-    python data/train_weights.py small --out runs/small --vgg FOLDER --clips FOLDER
+    python scripts/train_weights.py tiny-synthetic --out runs/tiny-synthetic --vgg FOLDER
+    python scripts/train_weights.py tiny --out runs/tiny --vgg FOLDER --clips FOLDER
+    python scripts/train_weights.py small --out runs/small --vgg FOLDER --clips FOLDER
 
-    python data/train_weights.py small --out runs/small-long --vgg FOLDER --clips FOLDER \
+    python scripts/train_weights.py small --out runs/small-long --vgg FOLDER --clips FOLDER \
         --init mcnet/assets/small.safetensors --batch-size 8 --rate 3e-4 --warmup 0.02 --l1 20 --focus 30 \
         --landmarks 15 --perceptual 8 --energy 40 --close-up 6 --people 200 --steps 15000 --milestones 30 \
         --leave-out grid_upload2 grid_upload3 lavse_SP01 lavse_SP05 latentsync_demo1 imtalker_driving_2
@@ -13,7 +13,7 @@
 (MANIFEST.json, or train/ and test/); eyes and mouth of real clips are found by MediaPipe, whose model must lie in the
 `--vgg` folder, too. Where a MANIFEST_av.json lies beside the MANIFEST.json, its clips are used, too. Films of people
 named by `--leave-out` are not trained on: at `--milestones` moments of the run the averaged network is scored on
-pairs of their frames, and the scores are kept in history.json. Or `--clips` is a file that `data/pack_frames.py`
+pairs of their frames, and the scores are kept in history.json. Or `--clips` is a file that `scripts/pack_frames.py`
 made: then films and MediaPipe are not needed. Heads are drawn on the GPU where there is one. A run that is found in
 `--out` goes on. `--minutes` is measured on the clock; with `--steps` it is the steps that end the run.
 """
@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from pack_frames import unpack
 
-from mcnet.baseline.generator import OnlyWarped, TalkingHead
+from mcnet.baseline.talking_head import OnlyWarped, TalkingHead
 from mcnet.core import pick_device, seed_everything
 from mcnet.data.pairs import ClipPairs, FramePairs, load_clip
 from mcnet.doors import load_weights
@@ -34,7 +34,8 @@ from mcnet.evaluation.judges import follow, openings
 from mcnet.heads.faces import FacePairs
 from mcnet.media.crops import MediapipeLandmarks
 from mcnet.media.pictures import fit_square
-from mcnet.memory.network import MCNet, MCNetConfig, save_model
+from mcnet.memory.files import save_model
+from mcnet.memory.network import MCNet, MCNetConfig
 from mcnet.training.loop import mix, train
 from mcnet.training.losses import PerceptualLoss, VGGFeatures
 from mcnet.training.recipes import TrainConfig

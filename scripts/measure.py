@@ -1,17 +1,16 @@
 """Measure shipped weights: the numbers of the model cards.
 
-    python data/measure.py synthetic tiny-synthetic     # 480 pairs of 24 people drawn with an unused seed
-    python data/measure.py real tiny --data FOLDER      # data/pairs_real_test.csv
-    python data/measure.py faces tiny --data FOLDER     # the same pairs, as face tools and a perceptual loss see them
-    python data/measure.py detail tiny --data FOLDER    # the same pairs at 256 pixels, with and without --detail
-    python data/measure.py cross tiny --data FOLDER     # 5 test stills x 5 test clips through `mcnet animate`
+    python scripts/measure.py synthetic tiny-synthetic     # 480 pairs of 24 people drawn with an unused seed
+    python scripts/measure.py real tiny --data FOLDER      # data/pairs_real_test.csv
+    python scripts/measure.py faces tiny --data FOLDER     # the same pairs, seen by face tools and a perceptual loss
+    python scripts/measure.py detail tiny --data FOLDER    # the same pairs at 256 pixels, with and without --detail
+    python scripts/measure.py cross tiny --data FOLDER     # 5 test stills x 5 test clips through `mcnet animate`
 
 FOLDER has MANIFEST.json, clips/, stills/ and weights/. `real` needs `pip install mediapipe`, `faces` and `cross` also
 `pip install 'mcnet[dlib]'`. Tables go to stdout, the same numbers to data/scores-KIND-NAME.json.
 """
 
 import argparse
-import copy
 import csv
 import json
 import subprocess
@@ -39,21 +38,14 @@ from mcnet.heads.faces import FacePairs
 from mcnet.media.crops import MediapipeLandmarks
 from mcnet.media.frames import read_frames, video_info
 from mcnet.media.pictures import fit_square, read_image
+from mcnet.memory.network import with_compensator
 from mcnet.training.losses import PerceptualLoss, VGGFeatures
 
-HERE = Path(__file__).parent
+DATA = Path(__file__).parents[1] / "data"
 VGG_FILE = "vgg19_conv1_1_to_conv3_4_fp16.safetensors"
 SEED = 90_001  # of the people that no training has drawn
 STILLS = 5
 CLIPS = "fomm_10_0", "liveportrait_d18_0", "styletalk_KristiNoem_0", "dpe_d_0", "hdtf_RD_Radio2_000_0"
-
-
-def deafened(model):
-    "The same network, whose memory gives every pixel one answer: the mean of its values."
-    twin = copy.deepcopy(model)
-    unit = twin.generator.compensator
-    unit.config = unit.config.replace(temperature=1e9)
-    return twin
 
 
 def score_all(model, pairs: list[Pair], people: list, motion: torch.Tensor | None) -> dict:
@@ -62,7 +54,7 @@ def score_all(model, pairs: list[Pair], people: list, motion: torch.Tensor | Non
         "copy": copy_source,
         "warp": predicting(model, "warped"),
         "blurred warp": blurred(predicting(model, "warped")),
-        "one answer for all": predicting(deafened(model)),
+        "one answer for all": predicting(with_compensator(model, model.generator.compensator.same_answer())),
         "network": predicting(model),
     }
     table = {}
@@ -106,9 +98,9 @@ def synthetic(model, options) -> dict:
 
 def real(model, options) -> dict:
     "The fixed pairs of people no training has seen; thirds by landmark motion."
-    with (HERE / "pairs_real_test.csv").open(newline="") as file:
+    with (DATA / "pairs_real_test.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    pairs = list(ListedPairs(read_pair_list(HERE / "pairs_real_test.csv"), options.data, model.config.image_size, 40))
+    pairs = list(ListedPairs(read_pair_list(DATA / "pairs_real_test.csv"), options.data, model.config.image_size, 40))
     motion = torch.tensor([float(row["motion_percent"]) for row in rows])
     table = score_all(model, pairs, [row["identity"] for row in rows], motion)
     with MediapipeLandmarks(options.data / "weights" / MediapipeLandmarks.file) as landmarks:
@@ -119,9 +111,9 @@ def real(model, options) -> dict:
 @torch.inference_mode()
 def faces(model, options) -> dict:
     "Feature distance, identity, and whether mouth and eyes follow, by two tools; of all the fixed pairs and of thirds."
-    with (HERE / "pairs_real_test.csv").open(newline="") as file:
+    with (DATA / "pairs_real_test.csv").open(newline="") as file:
         groups = thirds(torch.tensor([float(row["motion_percent"]) for row in csv.DictReader(file)]))
-    pairs = list(ListedPairs(read_pair_list(HERE / "pairs_real_test.csv"), options.data, model.config.image_size, 1))
+    pairs = list(ListedPairs(read_pair_list(DATA / "pairs_real_test.csv"), options.data, model.config.image_size, 1))
     warped = predicting(model, "warped")
     rivals = {"copy": copy_source, "warp": warped, "blurred warp": blurred(warped), "network": predicting(model)}
     pictures = {name: torch.cat([rival(pair.source, pair.driving) for pair in pairs]) for name, rival in rivals.items()}
@@ -153,9 +145,9 @@ def faces(model, options) -> dict:
 @torch.inference_mode()
 def detail(model, options) -> dict:
     "The fixed pairs at 256 pixels: predictions enlarged, with the source's fine detail, and the best one can do."
-    with (HERE / "pairs_real_test.csv").open(newline="") as file:
+    with (DATA / "pairs_real_test.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    pairs = list(ListedPairs(read_pair_list(HERE / "pairs_real_test.csv"), options.data, 256, 16))
+    pairs = list(ListedPairs(read_pair_list(DATA / "pairs_real_test.csv"), options.data, 256, 16))
     motion = torch.tensor([float(row["motion_percent"]) for row in rows])
     size, people = model.config.image_size, [row["identity"] for row in rows]
     predict = lambda source, driving: model(fit_square(source, size), fit_square(driving, size))
@@ -217,7 +209,7 @@ def main():
         parser.error("give --data, the folder with MANIFEST.json, clips/ and weights/")
     model = Animator.from_pretrained(options.weights or options.name, device="cpu").network
     table = kinds[options.kind](model, options)
-    (HERE / f"scores-{options.kind}-{options.name}.json").write_text(json.dumps(table, indent=1) + "\n")
+    (DATA / f"scores-{options.kind}-{options.name}.json").write_text(json.dumps(table, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Write data/pairs_real_test.csv: 480 (source, driving) frame pairs of the 16 test clips, with motion terciles.
 
-    python data/make_pairs.py FOLDER            # the folder with MANIFEST.json, clips/ and weights/
+    python scripts/make_pairs.py FOLDER            # the folder with MANIFEST.json, clips/ and weights/
 
 30 pairs a clip, frames drawn uniformly with seed 2023, i != j. Motion is the mean displacement of MediaPipe's 478
 landmarks in per cent of the picture's width; the terciles are over all 480 pairs. Needs `pip install mediapipe`.
@@ -71,4 +71,4 @@ def main(folder: Path, out: Path):
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    main(Path(sys.argv[1]), Path(__file__).parent / "pairs_real_test.csv")
+    main(Path(sys.argv[1]), Path(__file__).parents[1] / "data" / "pairs_real_test.csv")
