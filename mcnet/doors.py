@@ -22,10 +22,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import safetensors.torch
-import torch
+import safetensors
 
 from .core import Config, UserError
+
+if typing.TYPE_CHECKING:  # it takes seconds to load: only functions that compute import it
+    import torch
 
 # %% auto #0
 __all__ = ['LONGEST_PART', 'LONGEST', 'OUTWARD', 'LARGEST_TEXT', 'FULL', 'BROKEN', 'as_path', 'inside_folder', 'shorten',
@@ -418,6 +420,8 @@ def save_weights(
     **notes: str,  # further text: name, licence, recipe, step …
 ):
     "Write tensors, config and notes into one safetensors file, atomically."
+    import safetensors.torch
+
     shrink = lambda t: t.half() if half and t.is_floating_point() else t
     tensors = {name: shrink(t.detach()).cpu().contiguous() for name, t in tensors.items()}
     metadata = {"config": json.dumps(config.to_dict()), **{key: str(value) for key, value in notes.items()}}

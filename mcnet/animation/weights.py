@@ -21,12 +21,11 @@ from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
-from filelock import FileLock
-
 from ..core import UserError
 from ..doors import atomic_path, file_kind, input_file, load_weights, read_json, shorten
-from ..memory.network import MCNet, load_model
-from ..memory.release import SUFFIXES, build, from_checkpoint
+
+if typing.TYPE_CHECKING:  # PyTorch takes seconds to load, and a list of names needs none of it
+    from mcnet.memory.network import MCNet
 
 # %% auto #0
 __all__ = ['REGISTRY', 'KINDS', 'WeightSpec', 'known_weights', 'register', 'measure', 'add', 'cache_folder', 'check_file',
@@ -307,6 +306,8 @@ def fetch(
     timeout: float = 20.0,  # seconds without a byte after which a connection counts as broken
 ) -> Path:  # the file in the cache, checked
     "Download into the cache: continued after a break, checked, put in place only when whole. Raises `UserError`."
+    from filelock import FileLock  # only downloads need it
+
     path = cache_folder() / spec.file
     if not spec.url:
         raise UserError(f"{spec.name} cannot be downloaded: {spec.note or 'no address is registered'}")
@@ -405,17 +406,14 @@ def load_network(
     registry: str | Path = REGISTRY,
 ) -> MCNet:  # in eval mode
     "Resolve, check, build, fill in, and show the licence where it is not the code's own. Raises `UserError`."
+    from mcnet.memory.files import load_model
+    from mcnet.memory.official import SUFFIXES, from_checkpoint
+
     spec = known_weights(registry).get(str(weights))
     if spec and spec.kind != "network":
         raise UserError(f"{weights} is no network but {spec.file}; mcnet weights list shows what is one")
     path = resolve(weights, registry)
-    try:
-        model = from_checkpoint(path) if path.suffix in SUFFIXES else load_model(path, build)
-    except UserError:
-        raise
-    except (ValueError, TypeError, AttributeError, KeyError, RuntimeError) as error:
-        fault = f"{path} holds a config that describes no network ({error})"
-        raise UserError(f"{fault}; give a file that mcnet wrote") from error
+    model = from_checkpoint(path) if path.suffix in SUFFIXES else load_model(path)
     licence = spec.licence if spec else model.notes.get("licence", "Apache-2.0")
     show_licence(str(weights), licence, spec.data if spec else model.notes.get("data", ""))
     return model
