@@ -9,12 +9,13 @@ import dataclasses
 import re
 import typing
 
-if typing.TYPE_CHECKING:  # it takes seconds to load: only functions that compute import it
-    import torch
-
 # %% auto #0
 __all__ = ['printable', 'UserError', 'Notice', 'check_shape', 'Pair', 'Keypoints', 'Motion', 'Context', 'Compensated',
            'Prediction', 'Config', 'pick_device', 'half_precision', 'seed_everything']
+
+# %% ../nbs/00a_core.ipynb #365d9181
+if typing.TYPE_CHECKING:  # it takes seconds to load: only functions that compute import it
+    import torch
 
 # %% ../nbs/00a_core.ipynb #050fccda
 def printable(text: str) -> str:

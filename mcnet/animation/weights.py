@@ -24,12 +24,13 @@ from pathlib import Path
 from ..core import UserError
 from ..doors import atomic_path, file_kind, input_file, load_weights, read_json, shorten
 
-if typing.TYPE_CHECKING:  # PyTorch takes seconds to load, and a list of names needs none of it
-    from mcnet.memory.network import MCNet
-
 # %% auto #0
 __all__ = ['REGISTRY', 'KINDS', 'WeightSpec', 'known_weights', 'register', 'measure', 'add', 'cache_folder', 'check_file',
            'find_file', 'resolve', 'offline', 'fetch', 'state_of', 'remove', 'show_licence', 'load_network']
+
+# %% ../../nbs/animation/22b_weights.ipynb #cf7b128c
+if typing.TYPE_CHECKING:  # PyTorch takes seconds to load, and a list of names needs none of it
+    from mcnet.memory.network import MCNet
 
 # %% ../../nbs/animation/22b_weights.ipynb #7213bfed
 REGISTRY = Path(str(files("mcnet"))) / "assets" / "weights.json"
