@@ -211,9 +211,9 @@ def read_json(
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{name} is not json, or broken; mend, remove or copy it again") from error
+        raise UserError(f"{name} is not json, or broken; mend or remove it, or copy it again") from error
     if not isinstance(found, kind):
-        raise UserError(f"{name} holds no {wanted.split(maxsplit=1)[1]} as {what} must; mend, remove or copy it again")
+        raise UserError(f"{name} is not {what}, which must hold {wanted}; mend or remove it, or copy it again")
     return found
 
 # %% ../nbs/00c_doors.ipynb #457178f1

@@ -23,9 +23,10 @@ from .scene import Finish, compare_start, look_at, make_finish, open_driving, op
 from .transfer import Mouth, Transfer, calm, carry, find_mouth, pose_distance
 from .weights import find_file, load_network
 from ..core import Keypoints, Notice, Prediction, UserError, check_shape, pick_device
-from ..data.glance import PICTURE_SUFFIXES, VIDEO_SUFFIXES
-from ..media.crops import Box, Finder, pick_finder
-from ..media.pictures import write_image
+from ..data.glance import VIDEO_SUFFIXES
+from ..media.crops import Box
+from ..media.finders import Finder, pick_finder
+from ..media.pictures import PICTURE_SUFFIXES, write_image
 from ..media.recording import video_writer
 from ..media.video import Video
 from ..memory.network import MCNet

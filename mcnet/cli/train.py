@@ -80,7 +80,7 @@ def read_film(
     from mcnet.animation.scene import open_driving
     from mcnet.animation.weights import find_file
     from mcnet.core import UserError
-    from mcnet.media.crops import pick_finder
+    from mcnet.media.finders import pick_finder
     from mcnet.media.pictures import to_bytes
 
     if crop not in ("auto", "centre"):
@@ -106,7 +106,8 @@ def open_footage(
 ) -> Material:
     "Recognise what was given, and put a part of it aside. Raises `UserError`."
     from mcnet.core import UserError
-    from mcnet.data.pairs import FramePairs, ShardPairs
+    from mcnet.data.pairs import FramePairs
+    from mcnet.data.shards import ShardPairs
 
     if not path.exists():
         raise UserError(f"{path} does not exist; give a film, or a folder of clips or shards")
