@@ -24,9 +24,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from mcnet.baseline.talking_head import OnlyWarped, TalkingHead
 from pack_frames import unpack
 
+from mcnet.baseline.talking_head import OnlyWarped, TalkingHead
 from mcnet.core import load_weights, pick_device, seed_everything
 from mcnet.data.pairs import ClipPairs, FramePairs, load_clip
 from mcnet.evaluation.judges import follow, openings

@@ -8,12 +8,12 @@ import time
 import psutil
 import pytest
 import torch
-from mcnet.baseline.talking_head import TalkingHead
 
 from mcnet.baseline.generator import Generator, GeneratorConfig
 from mcnet.baseline.grid import identity_grid, warp
 from mcnet.baseline.keypoints import KeypointConfig, KeypointDetector
 from mcnet.baseline.motion import DenseMotion, MotionConfig
+from mcnet.baseline.talking_head import TalkingHead
 from mcnet.core import Pair, UserError
 from mcnet.training.checkpoints import averaged_weights, read_checkpoint, start_run
 from mcnet.training.loop import mix, train, train_step

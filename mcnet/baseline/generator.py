@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-from .compensator import Compensator, KeepMotion, NoCompensation, compensate, motion_at, warp_feature
 from torch import nn
 
+from .compensator import Compensator, KeepMotion, NoCompensation, compensate, motion_at, warp_feature
 from .grid import resize_map
 from .layers import ConvBlock, DownBlock, ResidualBlock, UpBlock
 from ..core import Compensated, Config, Context, Keypoints, Motion, UserError, check_shape
@@ -129,13 +129,7 @@ class Decoder(nn.Module):
 class Generator(nn.Module):
     "Source picture and motion in, picture out; the compensator mends every level in between (MCNet Fig. 2)."
 
-    def __init__(
-        self,
-        config: GeneratorConfig,
-        compensator: Compensator | None = None,  # mends a warped feature; nothing is mended when not given
-        *,
-        step: nn.Module | None = None,  # may refine the motion at each level; `KeepMotion` when not given
-    ):
+    def __init__(self, config: GeneratorConfig, compensator: Compensator | None = None, step: nn.Module | None = None):
         super().__init__()
         self.config, self.step = config, step or KeepMotion()
         self.encoder, self.decoder = Encoder(config), Decoder(config)

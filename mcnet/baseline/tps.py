@@ -11,15 +11,15 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from .compensator import motion_at, warp_feature
-from .talking_head import TalkingHead, detect_both
 from torch import nn
 
+from .compensator import motion_at, warp_feature
 from .generator import Generator
 from .grid import full_precision, identity_grid, resize_map
 from .layers import AntiAliasDownsample, DownBlock, Hourglass, UpBlock
 from .motion import deform_source, heatmap_changes
 from .splines import ThinPlateSpline
+from .talking_head import TalkingHead, detect_both
 from ..core import Config, Keypoints, Motion, Prediction, UserError, check_shape
 
 # %% auto #0

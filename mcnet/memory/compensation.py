@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from ..baseline.compensator import Compensator
 from torch import nn
 
+from ..baseline.compensator import Compensator
 from ..core import Compensated, Context
 from .bank import MemoryConfig, attend
 

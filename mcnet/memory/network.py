@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from ..baseline.compensator import Compensator, NoCompensation
-from ..baseline.talking_head import TalkingHead
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..baseline.compensator import Compensator, NoCompensation
 from ..baseline.generator import Generator, GeneratorConfig
 from ..baseline.keypoints import KeypointConfig, KeypointDetector
 from ..baseline.layers import count_parameters
 from ..baseline.motion import DenseMotion, MotionConfig
+from ..baseline.talking_head import TalkingHead
 from ..baseline.tps import TPSConfig, TPSMotion
 from ..core import Config, UserError, load_weights, save_weights
 from .bank import MemoryConfig, MetaMemory

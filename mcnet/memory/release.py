@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from ..baseline.compensator import Compensator
 from torch import nn
 
+from ..baseline.compensator import Compensator
 from ..baseline.layers import count_parameters
 from ..core import Compensated, Context, Prediction, UserError, atomic_path, check_shape
 from .bank import MemoryConfig, MetaMemory, attend

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from ..baseline.compensator import Compensator, NoCompensation
 from torch import nn
 
+from ..baseline.compensator import Compensator, NoCompensation
 from ..baseline.generator import Generator, GeneratorConfig
 from ..core import Config, Keypoints, Motion, Pair, half_precision, load_weights
 from ..heads.faces import FacePairs
