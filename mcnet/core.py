@@ -114,13 +114,41 @@ class Prediction(typing.NamedTuple):
     compensated: list[Compensated] = []  # one per level, deepest first
 
 # %% ../nbs/00a_core.ipynb #c45147e6
+def _choices(hint: typing.Any) -> list[type[Config]]:
+    "The configs that a field may hold: `MotionConfig | TPSConfig` has two, `MemoryConfig | None` one, `int` none."
+    kinds = typing.get_args(hint) or (hint,)
+    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Config)]
+
+
+def _restored(name: str, hint: typing.Any, value: typing.Any) -> typing.Any:
+    "The value of one field, from what JSON keeps of it."
+    choices = _choices(hint)
+    if not choices or not isinstance(value, dict):
+        return tuple(value) if isinstance(value, list) else value
+    knows = [kind for kind in choices if set(value) <= {field.name for field in dataclasses.fields(kind)}]
+    chosen = (knows or choices)[0]  # a file from before classes were named
+    if "class" in value:
+        named = {kind.__name__: kind for kind in choices}
+        if value["class"] not in named:
+            raise UserError(f"{name} is a {value['class']}; this version knows {', '.join(named)}")
+        chosen = named[value["class"]]
+    return chosen.from_dict({key: inner for key, inner in value.items() if key != "class"})
+
+# %% ../nbs/00a_core.ipynb #22319109
 @dataclasses.dataclass(frozen=True)
 class Config:
     "Base of all configs: frozen, and to and from plain dictionaries."
 
     def to_dict(self) -> dict:
-        "Nested plain dictionary: what is written into weights files."
-        return dataclasses.asdict(self)
+        "Nested plain dictionary: what is written into weights files. Where a field has a choice, it names the class."
+        values, hints = {}, typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Config):
+                chosen = {"class": type(value).__name__} if len(_choices(hints[field.name])) > 1 else {}
+                value = chosen | value.to_dict()
+            values[field.name] = value
+        return values
 
     @classmethod
     def from_dict(cls, values: dict) -> typing.Self:
@@ -133,16 +161,7 @@ class Config:
         required = {n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING}
         if required - set(values):
             raise UserError(f"{cls.__name__} needs {', '.join(sorted(required - set(values)))}; add it to the config")
-
-        def restore(name, value):
-            kinds = typing.get_args(hints[name]) or (hints[name],)  # `MemoryConfig | None` has two
-            inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Config)]
-            if inner and isinstance(value, dict):
-                knows = [kind for kind in inner if set(value) <= {field.name for field in dataclasses.fields(kind)}]
-                return (knows or inner)[0].from_dict(value)
-            return tuple(value) if isinstance(value, list) else value
-
-        return cls(**{name: restore(name, value) for name, value in values.items()})
+        return cls(**{name: _restored(name, hints[name], value) for name, value in values.items()})
 
     def replace(self, **changes) -> typing.Self:
         "A copy with some fields changed."

@@ -11,7 +11,6 @@ FOLDER has MANIFEST.json, clips/, stills/ and weights/. `real` needs `pip instal
 """
 
 import argparse
-import copy
 import csv
 import json
 import subprocess
@@ -39,6 +38,7 @@ from mcnet.heads.faces import FacePairs
 from mcnet.media.crops import MediapipeLandmarks
 from mcnet.media.frames import read_frames, video_info
 from mcnet.media.pictures import fit_square, read_image
+from mcnet.memory.network import with_compensator
 from mcnet.training.losses import PerceptualLoss, VGGFeatures
 
 DATA = Path(__file__).parents[1] / "data"
@@ -48,21 +48,13 @@ STILLS = 5
 CLIPS = "fomm_10_0", "liveportrait_d18_0", "styletalk_KristiNoem_0", "dpe_d_0", "hdtf_RD_Radio2_000_0"
 
 
-def deafened(model):
-    "The same network, whose memory gives every pixel one answer: the mean of its values."
-    twin = copy.deepcopy(model)
-    unit = twin.generator.compensator
-    unit.config = unit.config.replace(temperature=1e9)
-    return twin
-
-
 def score_all(model, pairs: list[Pair], people: list, motion: torch.Tensor | None) -> dict:
     "The network beside what knows less: copying, its own warp, that warp blurred, and a memory that nobody can ask."
     rivals = {
         "copy": copy_source,
         "warp": predicting(model, "warped"),
         "blurred warp": blurred(predicting(model, "warped")),
-        "one answer for all": predicting(deafened(model)),
+        "one answer for all": predicting(with_compensator(model, model.generator.compensator.same_answer())),
         "network": predicting(model),
     }
     table = {}

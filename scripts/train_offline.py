@@ -50,7 +50,8 @@ def sit(command: list, minutes: float, log: Path, environment: dict[str, str]) -
 
 def hand_over(name: str, run: Path, out: Path):
     "The averaged weights of the newest checkpoint as fp16, and how far the run is."
-    from mcnet.memory.network import MCNet, MCNetConfig, save_model
+    from mcnet.memory.files import save_model
+    from mcnet.memory.network import MCNet, MCNetConfig
     from mcnet.training.checkpoints import read_checkpoint
 
     values = read_checkpoint(run / "checkpoint.pt")

@@ -34,7 +34,8 @@ from mcnet.evaluation.judges import follow, openings
 from mcnet.heads.faces import FacePairs
 from mcnet.media.crops import MediapipeLandmarks
 from mcnet.media.pictures import fit_square
-from mcnet.memory.network import MCNet, MCNetConfig, save_model
+from mcnet.memory.files import save_model
+from mcnet.memory.network import MCNet, MCNetConfig
 from mcnet.training.loop import mix, train
 from mcnet.training.losses import PerceptualLoss, VGGFeatures
 from mcnet.training.recipes import TrainConfig

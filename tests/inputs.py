@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from mcnet.media.video import write_video
-from mcnet.memory.network import MCNet, MCNetConfig, save_model
+from mcnet.memory.files import save_model
+from mcnet.memory.network import MCNet, MCNetConfig
 
 
 def picture(width=70, height=90):

@@ -14,8 +14,9 @@ from repository import run, script
 
 from mcnet.cli import main as cli
 from mcnet.doors import save_weights
+from mcnet.memory.files import build
 from mcnet.memory.network import MCNetConfig
-from mcnet.memory.release import build, to_state_dicts
+from mcnet.memory.official import to_state_dicts
 
 
 @pytest.fixture(scope="module")

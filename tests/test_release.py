@@ -17,6 +17,7 @@ from inputs import film, picture
 from repository import DATA, run
 from safetensors.torch import load_file
 
+from mcnet.animation.transfer import Transfer, carry
 from mcnet.baseline.grid import identity_grid, warp
 from mcnet.baseline.keypoints import inverse_2x2, matmul_2x2
 from mcnet.baseline.layers import AntiAliasDownsample
@@ -24,19 +25,18 @@ from mcnet.baseline.motion import transfer_motion
 from mcnet.baseline.splines import ThinPlateSpline
 from mcnet.core import Context, Keypoints, Motion, UserError
 from mcnet.doors import load_weights
-from mcnet.memory.network import MCNet, MCNetConfig, load_model
-from mcnet.memory.release import (
-    ReleaseUnit,
-    build,
+from mcnet.memory.files import build, load_model
+from mcnet.memory.network import MCNet, MCNetConfig
+from mcnet.memory.official import (
     convert,
     from_checkpoint,
     from_state_dicts,
     infer_config,
     official_names,
-    order_noise,
     read_checkpoint,
     to_state_dicts,
 )
+from mcnet.memory.release import ReleaseUnit, order_noise
 from mcnet.training.losses import consistency_loss, keypoint_distance_loss
 
 TOLERANCE = 2e-5
@@ -226,7 +226,8 @@ def all_tensors(reference):
     for relative in (0, 1):
         for adapt in (0, 1):
             given = points["source"], points["driving2"], points["driving1"]
-            moved = transfer_motion(*given, relative=bool(relative), adapt_scale=bool(adapt))
+            settings = Transfer(relative=bool(relative), adapt_scale=bool(adapt), limit=float("inf"))
+            moved = carry(*given, settings).keypoints  # what the product calls; the authors limit nothing
             here = f"norm.rel{relative}_adapt{adapt}"
             found |= {f"{here}.value": moved.value, f"{here}.jacobian": moved.jacobian}
     unit = model.generator.compensator
@@ -477,7 +478,7 @@ def test_convert_and_back(small, theirs, tmp_path):
     "Sizes are read from shapes; numbers and pictures stay the same, there and back."
     made = convert(theirs, tmp_path / "ours.safetensors")
     assert made.left_out.split(", ")[0] == "discriminator" and made.left_out.endswith("epoch")
-    model = load_model(made.path, build)
+    model = load_model(made.path)
     assert model.config == small.config and not model.training
     assert model.notes["data"] == "VoxCeleb1" and "no licence" in model.notes["licence"]
     assert torch.equal(model.animate_frame(*pictures()), small.animate_frame(*pictures()))
@@ -667,7 +668,7 @@ def test_animator_takes_their_file(theirs, tmp_path, monkeypatch, capsys):
 LARGE = """
 import resource, sys, time
 import torch
-from mcnet.memory.release import convert
+from mcnet.memory.official import convert
 torch.set_num_threads(1)
 began = time.perf_counter()
 made = convert(sys.argv[1], sys.argv[2])

@@ -29,6 +29,7 @@ class GeneratorConfig(Config):
     fuse: bool = False  # bring a joined feature back to its width by a 1×1 convolution
     blend_last: bool = False  # at full resolution mix the skip in by occlusion instead of joining it (release)
     composite: bool = True  # keep the warped source picture where the occlusion map says so
+    skips: bool = True  # each level's warped feature reaches the decoder; False: the deepest alone, as in FOMM
 
     def __post_init__(self):
         if len(self.channels) != len(self.residual_blocks) or not self.channels:
@@ -76,11 +77,13 @@ class DecoderLevel(nn.Module):
         *,
         fuse: bool,  # a 1×1 convolution after joining
         blend: bool,  # mix by occlusion instead of joining
+        skips: bool = True,  # join or mix at all
     ):
         super().__init__()
-        self.blend = blend
+        self.blend, self.skips = blend, skips
         self.up = UpBlock(below, skip) if below else None
-        joins, fuses = below and not blend, below and not blend and fuse and blocks
+        joins = below and skips and not blend
+        fuses = joins and fuse and blocks
         self.fuse = nn.Conv2d(2 * skip, skip, 1) if fuses else nn.Identity()
         self.out_channels = 2 * skip if joins and not fuses else skip
         self.blocks = nn.Sequential(*[ResidualBlock(self.out_channels) for _ in range(blocks)])
@@ -94,6 +97,8 @@ class DecoderLevel(nn.Module):
         if self.up is None:
             return self.blocks(skip)
         decoded = self.up(below)  # (B, C, h, w)
+        if not self.skips:
+            return self.blocks(decoded)
         if self.blend:
             return self.blocks(decoded * (1 - resize_map(occlusion, *skip.shape[-2:])) + skip)
         return self.blocks(self.fuse(torch.cat([decoded, skip], dim=1)))  # (B, 2C or C, h, w)
@@ -110,7 +115,8 @@ class Decoder(nn.Module):
         self.levels, below = nn.ModuleList(), 0
         for skip, blocks in zip(config.channels[::-1], config.residual_blocks, strict=True):
             last = len(self.levels) == len(config.channels) - 1
-            level = DecoderLevel(below, skip, blocks, fuse=config.fuse, blend=config.blend_last and last)
+            joining = {"fuse": config.fuse, "blend": config.blend_last and last, "skips": config.skips}
+            level = DecoderLevel(below, skip, blocks, **joining)
             self.levels.append(level)
             below = level.out_channels
         self.last = nn.Conv2d(below, 3, config.kernel, padding=config.kernel // 2)

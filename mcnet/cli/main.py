@@ -176,7 +176,7 @@ def run_animation(
     animator: mcnet.Animator,
 ) -> list[dict]:  # one outcome per film
     "One picture and one film; or every picture of a folder with every film of another. Raises `UserError`."
-    from mcnet.animation.animate import animate_all
+    from mcnet.animation.batch import animate_all
     from mcnet.core import UserError
 
     source, driving, out = paths
@@ -220,7 +220,7 @@ def demo(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ):
     "Draw a person who never was and a performance, and animate the one by the other."
-    from mcnet.animation.animate import make_demo
+    from mcnet.animation.demo import make_demo
 
     with progress_bar("animating") as progress:
         made = make_demo(out, weights=weights, device=device, progress=progress)
@@ -240,7 +240,7 @@ def convert(
     to_release: Annotated[bool, typer.Option("--to-release", help="Write a file for the authors' demo.")] = False,
 ):
     "Turn the authors' checkpoint into a file of ours, or back."
-    from mcnet.memory.release import convert as turn
+    from mcnet.memory.official import convert as turn
 
     made = turn(checkpoint, out, to_release=to_release)
     rest = f"; left out what animating does not need: {made.left_out}" if made.left_out else ""

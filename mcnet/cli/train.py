@@ -190,8 +190,8 @@ def open_network(
     "A network to go on with, or a new one. Raises `UserError`."
     from mcnet.animation.weights import load_network
     from mcnet.core import UserError
+    from mcnet.memory.files import build
     from mcnet.memory.network import MCNetConfig
-    from mcnet.memory.release import build
 
     if weights and (shape or size):
         raise UserError(f"{weights} has its own shape and size; leave --config and --size out, or leave --weights out")
@@ -343,7 +343,7 @@ def teach(
     device: str = "auto",
 ) -> dict:  # weights, steps, seconds, scores
     "Train, go on with what lies in the folder, and judge. Raises `UserError`."
-    from mcnet.memory.network import save_model
+    from mcnet.memory.files import save_model
     from mcnet.training.loop import train
     from mcnet.training.progress import in_notebook
 

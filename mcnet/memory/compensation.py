@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..baseline.compensator import Compensator
-from ..core import Compensated, Context
-from .bank import MemoryConfig, attend
+from ..core import Compensated, Context, UserError
+from .bank import MemoryConfig, MetaMemory, attend, attention_weights, to_tokens
+from .protocol import Entries, Memory, Reading, mix
 
 # %% auto #0
-__all__ = ['PlainKeyValue', 'MemoryCompensation']
+__all__ = ['PlainKeyValue', 'SpatialMemory', 'MemoryCompensation']
 
 # %% ../../nbs/memory/11_compensation.ipynb #fbfc4033
 class PlainKeyValue(nn.Module):
@@ -33,8 +34,46 @@ class PlainKeyValue(nn.Module):
         "What is compared with the question, and what is answered."
         return self.key(memory), self.value(memory)
 
+# %% ../../nbs/memory/11_compensation.ipynb #b6df263c
+class SpatialMemory(Memory):
+    "A memory whose entries are the places of maps: M_o, M_s, K and V of MCNet."
+
+    computed = ("memory", "key", "value")
+
+    def ask(self, feature: torch.Tensor, context: Context) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        "Channels that pass, the projected ones, and maps by name: memory, key, value, query."
+        raise NotImplementedError("a spatial memory says how a feature asks it")
+
+    def changed_map(self, name: str, maps: torch.Tensor) -> torch.Tensor:
+        "What `changed` makes of maps (B or 1, C_m, H_m, W_m)."
+        if name not in self.changes:
+            return maps
+        return self.changed(name, to_tokens(maps)).mT.unflatten(2, maps.shape[-2:])
+
+    def bank(self) -> torch.Tensor:  # (1, C_m, H_m, W_m)
+        "M_o, wherever in the memory it stands."
+        return next(part for part in self.modules() if isinstance(part, MetaMemory)).bank.detach()
+
+    def stored(self) -> dict[str, torch.Tensor]:
+        "The bank, place by place."
+        return {"bank": to_tokens(self.bank())[0]}
+
+    def read(self, feature: torch.Tensor, context: Context) -> Reading:
+        "What each place of a warped feature hears: for measures and pictures, not for speed (raises `UserError`)."
+        if context.level >= len(self.project):
+            raise UserError(f"level {context.level} asks nothing; levels 0 (deepest) to {len(self.project) - 1} do")
+        _, _, inner = self.ask(feature, context)
+        weights = attention_weights(inner["query"], inner["key"], self.temperature)
+        return mix(to_tokens(inner["key"]), to_tokens(inner["value"]), weights)
+
+    def entries(self, *question) -> dict[str, Entries]:
+        "The bank; with a feature and its context also M_s, K and V."
+        bank = self.bank()
+        maps = {"bank": bank} | ({name: self.ask(*question)[2][name] for name in self.computed} if question else {})
+        return {name: Entries(to_tokens(m.detach()), (bank.shape[2], bank.shape[3])) for name, m in maps.items()}
+
 # %% ../../nbs/memory/11_compensation.ipynb #e173d25d
-class MemoryCompensation(Compensator):
+class MemoryCompensation(Compensator, SpatialMemory):
     "The memory compensation module: asks the memory for what half of a warped feature lacks (MCNet §3.3, Fig. 4)."
 
     def __init__(
@@ -45,12 +84,22 @@ class MemoryCompensation(Compensator):
         key_value: nn.Module,  # memory, projected -> key, value
     ):
         super().__init__()
-        self.config, width = config, config.channels
+        self.config, self.temperature, width = config, config.temperature, config.channels
         mended = [c // 2 if config.split else c for c in channels[: config.levels]]
         self.memory, self.key_value = memory, key_value
         self.project = nn.ModuleList(nn.Conv2d(c, width, 1) for c in mended)
         self.query = nn.Conv2d(width, width, 1)
         self.output = nn.ModuleList(nn.Conv2d(width, c, 1) for c in mended)
+
+    def ask(self, feature: torch.Tensor, context: Context) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        "Channels that pass, the projected ones, and maps by name: memory, key, value, query."
+        kept, asking = feature.chunk(2, dim=1) if self.config.split else (feature[:, :0], feature)
+        projected = self.project[context.level](asking)  # (B, C_m, h, w), F_proj
+        memory = self.changed_map("memory", self.memory(projected, context.source_keypoints))  # M_o or M_s
+        key, value = self.key_value(memory, projected)  # (B or 1, C_m, H_m, W_m)
+        key, value = self.changed_map("key", key), self.changed_map("value", value)
+        query = F.relu(self.query(projected))  # (B, C_m, h, w)
+        return kept, projected, {"memory": memory, "key": key, "value": value, "query": query}
 
     def forward(
         self,
@@ -59,13 +108,8 @@ class MemoryCompensation(Compensator):
     ) -> Compensated:
         if context.level >= len(self.project):
             return Compensated(feature)
-        kept, asking = feature.chunk(2, dim=1) if self.config.split else (feature[:, :0], feature)
-        projected = self.project[context.level](asking)  # (B, C_m, h, w), F_proj
-        memory = self.memory(projected, context.source_keypoints)  # (B or 1, C_m, H_m, W_m), M_o or M_s
-        key, value = self.key_value(memory, projected)  # (B or 1, C_m, H_m, W_m)
-        query = F.relu(self.query(projected))  # (B, C_m, h, w)
-        answer = attend(query, key, value, self.config.temperature)  # (B, C_m, h, w)
+        kept, projected, inner = self.ask(feature, context)
+        answer = attend(inner["query"], inner["key"], inner["value"], self.temperature)  # (B, C_m, h, w)
         mended = self.output[context.level](answer)  # F_ca
-        inner = {"memory": memory, "key": key, "value": value, "query": query, "answer": answer}
         feature = torch.cat([mended, kept], dim=1)  # (B, C, h, w), MCNet Eq. 4
-        return Compensated(feature, value, projected, inner if context.details else None)
+        return Compensated(feature, inner["value"], projected, inner | {"answer": answer} if context.details else None)
