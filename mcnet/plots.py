@@ -115,11 +115,11 @@ def contact_sheet(
 def keypoint_colours(
     count: int,  # how many keypoints
 ) -> list[tuple[float, float, float]]:  # RGB
-    "The colour of keypoint k, whatever their number: the hue goes on by the golden angle, so neighbours differ."
+    "The colour of keypoint k, whatever their number: hue goes on by the golden angle, lightness changes in turn."
     import seaborn
 
-    circle = seaborn.husl_palette(256, s=0.95, l=0.65)
-    return [tuple(circle[round(256 * k * 0.618034) % 256]) for k in range(count)]
+    circles = [seaborn.husl_palette(256, s=0.95, l=lightness) for lightness in (0.65, 0.5, 0.8)]
+    return [tuple(circles[k % 3][round(256 * k * 0.618034) % 256]) for k in range(count)]
 
 # %% ../nbs/01_plots.ipynb #cb454d16
 def to_pixels(
