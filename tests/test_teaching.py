@@ -137,7 +137,8 @@ def test_tuning_is_gentle():
     wish = {"steps": 9, "minutes": 0, "batch_size": 4}
     gentle = teaching.choose_settings(None, people=0, tuning=True, learning_rate=None, **wish)
     assert gentle.run.frozen_norms and gentle.schedule.learning_rate < 1e-3 and gentle.recipe == "paper"
-    assert teaching.choose_settings(None, people=9, tuning=True, learning_rate=3e-5, **wish).schedule.learning_rate == 3e-5
+    given = teaching.choose_settings(None, people=9, tuning=True, learning_rate=3e-5, **wish)
+    assert given.schedule.learning_rate == 3e-5
     assert not teaching.choose_settings("paper", people=0, tuning=False, **wish).run.frozen_norms
 
 

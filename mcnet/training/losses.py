@@ -8,8 +8,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..baseline.grid import ThinPlateSpline, identity_grid, resize_map, warp
+from ..baseline.grid import identity_grid, resize_map, warp
 from ..baseline.keypoints import inverse_2x2, matmul_2x2
+from ..baseline.splines import ThinPlateSpline
 from ..core import Compensated, Keypoints, UserError
 
 # %% auto #0
@@ -97,7 +98,7 @@ def consistency_loss(
     "Mean absolute difference of memory values and projected feature; only the feature is detached (MCNet Eq. 5)."
     loss = torch.zeros((), device=compensated[0].feature.device)
     for level in compensated:
-        if level.memory_value is not None:
+        if level.memory_value is not None and level.projected is not None:
             target = resize_map(level.projected.detach().float(), *level.memory_value.shape[-2:])
             loss = loss + (level.memory_value.float() - target).abs().mean()
     return loss
