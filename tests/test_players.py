@@ -1,4 +1,4 @@
-"Players and terms: an opponent, three optimisers, foreign samples, a loss of another paper, the authors' discriminator."
+"Players and terms: an opponent, three optimisers, foreign samples, TPSM's loss, the authors' discriminator."
 
 import pytest
 import torch
@@ -108,7 +108,7 @@ def three():
     sgd = lambda groups, rate: torch.optim.SGD(groups, rate, momentum=0.9)
     return [
         Player("one", nets[0], [fit], lambda sample, earlier: nets[0](sample.first)),
-        Player("two", nets[1], [fit], lambda sample, earlier: nets[1](earlier["one"]), optimizer=sgd, rate=0.1),
+        Player("two", nets[1], [fit], lambda sample, earlier: nets[1](earlier["one"]), optimizer=sgd, rate=0.5),
         Player("three", nets[2], [fit], lambda sample, earlier: nets[2](torch.cat(list(earlier.values()), 1)),
                optimizer=lambda groups, rate: torch.optim.AdamW(groups, rate)),
     ]  # fmt: skip
@@ -116,7 +116,7 @@ def three():
 
 def test_three_players_with_their_own_optimisers(tmp_path):
     "Each learns, none gets a gradient of another's, and the run resumes to the last bit."
-    config = OFTEN.replace(steps=60, learning_rate=2e-2, log_every=20)
+    config = OFTEN.replace(steps=120, learning_rate=2e-2, log_every=20)
     torch.manual_seed(0)
     through = three()
     rows = train_players(through, Signals(), config, device="cpu").rows
@@ -148,8 +148,8 @@ def test_the_discriminator_of_the_authors():
     ours = KeypointDiscriminator(15, (16, 32, 64, 64))
     before = "disc.weights.discs.1."
     theirs = {key.removeprefix(before): tensor for key, tensor in stored.items() if key.startswith(before)}
-    names = {key: key.replace("down_blocks", "blocks").replace("conv.", "last.", not key.startswith("down")) for key in theirs}
-    ours.load_state_dict({names[key]: tensor for key, tensor in theirs.items()})
+    rename = lambda key: key.replace("down_", "") if key.startswith("down_") else key.replace("conv", "last")
+    ours.load_state_dict({rename(key): tensor for key, tensor in theirs.items()})
     with torch.no_grad():
         points = Keypoints(made["kp_driving1.value"])
         features, answer = ours.features(inputs["driving1"], points), ours(inputs["driving1"], points)

@@ -86,8 +86,8 @@ def adaptive_weight(
     most: float = 1.0,  # before `scale`
 ) -> torch.Tensor:  # scalar without a gradient
     "A weight that lets an opponent pull as hard as the reconstruction does (Esser et al. 2021)."
-    pulls = [torch.autograd.grad(loss, parameter, retain_graph=True)[0].norm() for loss in (reconstruction, adversarial)]
-    return scale * (pulls[0] / (pulls[1] + 1e-4)).clamp(0, most).detach()
+    pull = lambda loss: torch.autograd.grad(loss, parameter, retain_graph=True)[0].norm()
+    return scale * (pull(reconstruction) / (pull(adversarial) + 1e-4)).clamp(0, most).detach()
 
 # %% ../../nbs/training/08d_adversarial.ipynb #15e4ba63
 class _Block(nn.Module):

@@ -72,7 +72,7 @@ def _numbered(make: Callable, start: int, every: int) -> Iterator[Any]:
 
 
 def batches(
-    samples: Iterable,  # a list, a loader, or an endless source with `batch(number)` or `batches(start)`
+    samples: Any,  # a list, a loader, or an endless source with `batch(number)` or `batches(start)`
     start: int = 0,  # number of the first batch wanted
     every: int = 1,  # then every so many: each of two processes takes every second
 ) -> Iterator[Any]:
@@ -105,11 +105,11 @@ def join_pairs(
         return torch.cat([u if k is None else k for u, k in zip(unknown, known, strict=True)])
 
     height, width = parts[0].source.shape[-2:]
-    images = (torch.cat([getattr(part, name) for part in parts]) for name in ("source", "driving"))
+    source, driving = torch.cat([part.source for part in parts]), torch.cat([part.driving for part in parts])
     points = next((part.focus.shape[1] for part in parts if part.focus is not None), 0)
     shapes = {"deformation": (height, width, 2), "visible": (1, height, width)}
     shapes |= {"focus": (points, 2), "source_focus": (points, 2)}
-    return Pair(*images, **{name: join(name, *shape) for name, shape in shapes.items()})
+    return Pair(source, driving, **{name: join(name, *shape) for name, shape in shapes.items()})
 
 
 class Mixture:
@@ -124,7 +124,7 @@ class Mixture:
         for number, parts in zip(itertools.count(start, every), zip(*streams, strict=True)):
             joined = join_pairs(list(parts))
             order = torch.randperm(len(joined.source), generator=torch.Generator().manual_seed(self.seed + number))
-            yield Pair(*[None if tensor is None else tensor[order.to(tensor.device)] for tensor in joined])
+            yield map_tensors(joined, lambda tensor, order=order: tensor[order.to(tensor.device)])
 
     def __iter__(self) -> Iterator[Pair]:
         return self.batches(0)

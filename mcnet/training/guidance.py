@@ -62,8 +62,8 @@ def close_up_loss(
     if not known.any():
         return prediction.new_zeros(())
     prediction, target, points = prediction[known], target[known], points[known]
-    parts = [[enlarge_around(image, points[:, part]) for image in (prediction, target)] for part in (EYES, MOUTH)]
-    return sum(perceptual(*part) for part in parts) / 2
+    eyes, mouth = ([enlarge_around(x, points[:, part]) for x in (prediction, target)] for part in (EYES, MOUTH))
+    return (perceptual(*eyes) + perceptual(*mouth)) / 2
 
 # %% ../../nbs/training/08c_guidance.ipynb #4e439172
 OPPOSITE = torch.tensor([[1, 5], [2, 4], [7, 11], [8, 10], [25, 31], [26, 30], [27, 29]])  # upper and lower lid or lip

@@ -136,7 +136,8 @@ def _write_row(state: TrainState, meter: Meter):
     "Append the mean losses since the last row, and the speed, to the history."
     means = dict(zip(state.names, checkpoints.look_at_losses(state).mean(0).tolist(), strict=True))
     means = {name: value for name, value in means.items() if not name.startswith(DETERMINANT)}
-    now = {"step": state.step, "seconds": state.seconds, "learning_rate": scheduled_rate(state.progress, state.config.schedule)}
+    rate = scheduled_rate(state.progress, state.config.schedule)
+    now = {"step": state.step, "seconds": state.seconds, "learning_rate": rate}
     state.history.rows.append(now | means | meter.read())
     state.pending = []
 

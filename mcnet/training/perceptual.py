@@ -71,6 +71,8 @@ class FilterFeatures(nn.Module):
     "Two layers of oriented filters without a single learned weight; three taps (after Bruna & Mallat 2013)."
 
     name = "filters"
+    first: torch.Tensor  # (24, 3, 5, 5)
+    second: torch.Tensor  # (32, 8, 3, 3)
     typical = {"edges": 0.035, "energy": 0.045, "texture": 0.06}  # mean values on faces of 64 and 32 px
 
     def __init__(self):
@@ -111,6 +113,8 @@ class VGGFeatures(nn.Module):
     "The first eight layers of VGG19, as published in Caffe's scale; every tap is divided by its mean."
 
     name = "vgg19-caffe-relu3"
+    mean: torch.Tensor  # (1, 3, 1, 1), as deviation
+    deviation: torch.Tensor
 
     def __init__(
         self,
