@@ -7,7 +7,9 @@ widgets) are fetched once, through npm, into docs/_vendor. Any warning, and any 
 """
 
 import hashlib
+import html
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -19,7 +21,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from pages import Notebook, anchors, page, reference, story_order
+from pages import Notebook, anchors, markdown_cell, page, reference
+from story import MARKED, PARTS, WINGS, Story
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -39,16 +42,6 @@ SCRIPTS = {  # file: (npm package, path in it, sha256)
     ),
 }
 
-PARTS = [  # caption, first and last number
-    ("Ground", 0, 2),
-    ("I · Motion", 3, 6),
-    ("II · A first moving face", 7, 9),
-    ("III · Memory", 10, 19),
-    ("IV · Real people", 20, 29),
-    ("V · Judging and seeing", 30, 49),
-    ("Relatives", 50, 99),
-]
-
 
 def fetch_scripts():
     "Put the two scripts into docs/_vendor, unless they are there."
@@ -67,42 +60,136 @@ def fetch_scripts():
             sys.exit(f"{script} is not the file that was tested; remove it and build again")
 
 
-def toctree(caption, names):
+def toctree(entries, caption=""):
     "A hidden table of contents: a group of the navigation."
-    return "```{toctree}\n:hidden:\n:caption: " + caption + "\n\n" + "\n".join(names) + "\n```\n"
+    named = f":caption: {caption}\n" if caption else ""
+    return "```{toctree}\n:hidden:\n" + named + "\n" + "\n".join(entries) + "\n```\n"
 
 
-def contents(notebooks):
-    "The navigation: parts of the story, appendices, walkthroughs, reference."
-    groups = {caption: [] for caption, _, _ in PARTS} | {"Appendices": [], "Walkthroughs": []}
-    for notebook in notebooks:
-        number, letter = re.match(r"(\d*)([a-z]?)_?", notebook.path.stem).groups()
-        if not number:
-            groups["Walkthroughs"] += [notebook.path.stem] if notebook.path.stem != "index" else []
-            continue
-        part = next(caption for caption, first, last in PARTS if first <= int(number) <= last)
-        title = notebook.title.split(":")[0]
-        group = "Appendices" if letter and part == "Ground" else part
-        groups[group].append(f"{number}{letter} · {title} <{notebook.path.stem}>")
-    groups["Reference"] = [f"reference/{notebook.module}" for notebook in notebooks if notebook.module]
-    return "\n".join(toctree(caption, entries) for caption, entries in groups.items() if entries)
+def entry(page):
+    "A page in the navigation."
+    return f"{page.number} · {page.short} </{page.place.removesuffix('.ipynb')}>".removeprefix(" · ")
+
+
+def line(page, base=""):
+    "A page in a list."
+    target = os.path.relpath(page.place, base or ".")
+    return f"- [{page.number} · {page.title}]({target})".replace("[ · ", "[") + f"\n\n  {page.subtitle}"
+
+
+def wing_pages(story):
+    "A page for each wing, one for all appendices: what lies there, and its group of the navigation."
+    written, plumbing = {}, []
+    for wing in [wing for part in PARTS for wing in part.wings]:
+        lessons, appendices = story.read(wing), story.appendices(wing)
+        if wing and lessons:
+            title, about = WINGS[wing]
+            listed = "\n".join(line(page, wing) for page in lessons)
+            listed += "\n\n## Appendices\n\n" * bool(appendices) + "\n".join(line(page, wing) for page in appendices)
+            written[f"{wing}/index.md"] = f"# {title}\n\n> {about}\n\n{listed}\n\n{toctree(map(entry, lessons))}"
+        if appendices:
+            title = WINGS[wing][0] if wing else "Ground"
+            plumbing.append(
+                f"## {title}\n\n" + "\n".join(map(line, appendices)) + "\n\n" + toctree(map(entry, appendices))
+            )
+    about = "Plumbing, and how the drawn heads are made: built and tested like the lessons, for those who want to know."
+    written["appendices.md"] = f"# Appendices\n\n> {about}\n\n" + "\n\n".join(plumbing) + "\n"
+    return written
+
+
+def contents(story, written):
+    "The navigation of the home page: parts with their wings, walkthroughs, appendices, reference."
+    groups = {}
+    for part in PARTS:
+        groups[part.title] = [entry(page) for page in story.read("")] if "" in part.wings else []
+        groups[part.title] += [f"/{wing}/index" for wing in part.wings if f"{wing}/index.md" in written]
+    groups["How to"] = [entry(page) for page in story.tutorials]
+    groups["To look things up"] = ["/appendices", "/reference/index", "Index <genindex>"]
+    return "\n".join(toctree(entries, caption) for caption, entries in groups.items() if entries)
+
+
+def tiles(story):
+    "The map of the home page: lessons as tiles, appendices small."
+
+    def tile(page, look):
+        text = f"<b>{page.number}</b> {page.name.replace('_', ' ')}"
+        target, title = page.place.replace(".ipynb", ".html"), html.escape(page.title)
+        return f'<a class="{look}" href="{target}" title="{title}">{text}</a>'
+
+    rows = []
+    for part in PARTS:
+        pages = [tile(page, "lesson") for wing in part.wings for page in story.read(wing)]
+        pages += [tile(page, "appendix") for wing in part.wings for page in story.appendices(wing)]
+        if pages:
+            rows.append(f"<dt>{part.title}<small>{part.gives}</small></dt><dd>{''.join(pages)}</dd>")
+    howto = "".join(tile(page, "lesson") for page in story.tutorials)
+    rows.append(f"<dt>How to<small>your own pictures, videos and programs</small></dt><dd>{howto}</dd>")
+    return '```{raw} html\n<dl class="map">' + "\n".join(rows) + "</dl>\n```"
+
+
+def on_the_site(notebook, story, blob):
+    "What differs between a notebook and its page: the map, the moving picture, the link to the notebook."
+
+    def moving(match):
+        still = match[2].replace(".webp", ".png")
+        alt = html.escape(match[1], quote=True)
+        quiet = f"<source media='(prefers-reduced-motion: reduce)' srcset='_static/{still}'>"
+        loop = f"<img src='_static/{match[2]}' alt='{alt}' width='576' height='192'>"
+        return f"```{{raw}} html\n<picture class='moving'>{quiet}{loop}</picture>\n```"
+
+    for cell in notebook["cells"]:
+        cell["source"] = MARKED.sub(lambda _: tiles(story), cell["source"])
+        cell["source"] = re.sub(rf"!\[([^\]]*)\]\({blob}/docs/images/([\w-]+\.webp)\)", moving, cell["source"])
+    return notebook
 
 
 def write_pages(blob):
     "All source pages, from the notebooks."
     shutil.rmtree(WORK, ignore_errors=True)
-    (PAGES / "reference").mkdir(parents=True)
-    paths = sorted((ROOT / "nbs").rglob("[!._]*.ipynb"), key=story_order)
-    notebooks = [Notebook(path) for path in paths]
-    homes = anchors(notebooks)
-    for notebook in notebooks:
-        content = page(notebook, homes, ROOT, blob)
-        if notebook.path.stem == "index":
-            content["cells"].append({**content["cells"][0], "id": "contents", "source": contents(notebooks)})
-        (PAGES / notebook.path.name).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    story = Story()
+    if story.faults:
+        sys.exit("\n".join(story.faults))
+    notebooks = {page: Notebook(page.path) for page in story.pages}
+    homes, numbers = anchors(notebooks.values()), {number: page.path for number, page in story.numbers.items()}
+    written = wing_pages(story)
+    for known, notebook in notebooks.items():
+        content = on_the_site(page(notebook, homes, numbers, ROOT, blob), story, blob)
+        timed = f" · Times on it: {notebook.machine}" * bool(notebook.machine)
+        source = f"{{.source}}\n[This page as a notebook]({blob}/nbs/{known.place}){timed}\n"
+        ending = contents(story, written) if known.place == "index.ipynb" else ""
+        content["cells"] += [
+            {**markdown_cell(text), "id": key} for key, text in (("source", source), ("end", ending)) if text
+        ]
+        written[known.place] = json.dumps(content, indent=1)
         if notebook.module:
-            (PAGES / "reference" / f"{notebook.module}.md").write_text(reference(notebook), encoding="utf-8")
-    return notebooks
+            written[f"reference/{notebook.module}.md"] = reference(notebook)
+    modules = [notebook.module for notebook in notebooks.values() if notebook.module]
+    listed = "\n".join(f"- [{module}]({module}.md)" for module in modules)
+    written["reference/index.md"] = (
+        f"# Reference\n\n> Every module: signatures, and where they are built.\n\n{listed}\n\n{toctree(modules)}"
+    )
+    for name, text in written.items():
+        (PAGES / name).parent.mkdir(parents=True, exist_ok=True)
+        (PAGES / name).write_text(text, encoding="utf-8")
+    (WORK / "about.json").write_text(json.dumps(about(story, notebooks)), encoding="utf-8")
+    return story
+
+
+def about(story, notebooks):
+    "What the theme is told of each page: its neighbours in the story, a description, whether it has widgets."
+
+    def named(page):
+        return page and [page.place.removesuffix(".ipynb"), f"{page.number} {page.short}".strip()]
+
+    around = story.neighbours()
+    return {
+        page.place.removesuffix(".ipynb"): {
+            "neighbours": [named(other) for other in around[page]],
+            "description": re.sub(r"[`*_$]|\]\([^)]*\)|\[", "", page.subtitle),
+            "widgets": bool(notebook.widgets),
+        }
+        for page, notebook in notebooks.items()
+    }
 
 
 class Links(HTMLParser):
@@ -117,7 +204,7 @@ class Links(HTMLParser):
         attributes = dict(attrs)
         self.places.add(attributes.get("id"))
         target = attributes.get("href" if tag in ("a", "link") else "src")
-        if target:
+        if target and attributes.get("rel") != "canonical":
             self.targets.append((tag, target))
 
 
@@ -147,7 +234,7 @@ def main():
     config.read(ROOT / "settings.ini", encoding="utf-8")
     settings = config["DEFAULT"]
     fetch_scripts()
-    notebooks = write_pages(f"{settings['git_url']}/blob/{settings['branch']}")
+    story = write_pages(f"{settings['git_url']}/blob/{settings['branch']}")
     command = [sys.executable, "-m", "sphinx", "-b", "html", "-q", "-E", "-W", "--keep-going"]
     built = subprocess.run([*command, "-c", HERE, PAGES, WORK / "html"])
     faults = broken_links(WORK / "html") if built.returncode == 0 else ["Sphinx found faults"]
@@ -156,7 +243,7 @@ def main():
     shutil.rmtree(SITE, ignore_errors=True)
     (WORK / "html").rename(SITE)
     size = sum(path.stat().st_size for path in SITE.rglob("*") if path.is_file()) / 2**20
-    print(f"{len(notebooks)} notebooks, {size:.0f} MB in _site/, {time.perf_counter() - started:.0f} s")
+    print(f"{len(story.pages)} notebooks, {size:.0f} MB in _site/, {time.perf_counter() - started:.0f} s")
 
 
 if __name__ == "__main__":

@@ -1,25 +1,25 @@
 """Turn the notebooks into the pages of the site: their cells, as MyST-NB reads them, and one reference page a module.
 
 Outputs come from the notebooks as they are committed: nothing is executed here. Exported cells are shown, since they
-are what a reader came for; hidden cells go; names of the package become links to the cell that builds them.
+are what a reader came for; hidden cells are folded; names of the package become links to the cell that builds them,
+and page numbers to the pages.
 """
 
 import ast
 import json
+import os
 import re
 from pathlib import Path
 
 from nbdev.process import NBProcessor
-from nbdev.processors import clean_magics, hide_, hide_line, rm_header_dash, strip_ansi
+from nbdev.processors import clean_magics, hide_line, rm_header_dash, strip_ansi
 
-PROCESSORS = [strip_ansi, hide_line, rm_header_dash, clean_magics, hide_]  # nbdev's, but for those that execute cells
+PROCESSORS = [strip_ansi, hide_line, rm_header_dash, clean_magics]  # nbdev's, but for those that execute cells
 WIDGETS = "application/vnd.jupyter.widget-state+json"
 LINK = re.compile(r"(?<=\]\()([^)\s#]+)(?=[)#])")
-
-
-def story_order(path: Path):
-    "The order of the numbers, which is the order of the files in a folder; pages without a number come last."
-    return path.stem if path.stem[0].isdigit() else f"~{path.stem}"
+NUMBER = re.compile(r"\b\d\d[a-z]?\b")
+MENTION = re.compile(r"\b(?:[Pp]age|[Aa]ppendi)(?:s|x|ces)? \d\d[a-z]?\b(?:(?:, | and | or | to |–)\d\d[a-z]?\b)*")
+LEFT_ALONE = re.compile(r"(```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]*\$|!?\[[^\]]*\]\([^)]*\))", re.S)
 
 
 def definitions(source):
@@ -35,6 +35,7 @@ class Notebook:
         self.path = path
         raw = json.loads(path.read_text(encoding="utf-8"))
         self.widgets = raw["metadata"].get("widgets", {})
+        self.machine = raw["metadata"].get("mcnet", {}).get("machine", "")  # on which its times were measured
         self.cells = NBProcessor(path, procs=PROCESSORS, process=True).nb.cells
         named = [cell.directives_["default_exp"][0] for cell in self.cells if "default_exp" in cell.directives_]
         self.module = f"mcnet.{named[0]}" if named else None
@@ -85,32 +86,62 @@ def linked(text, homes, here):
 
 
 def relinked(text, path, root, blob):
-    "Links that leave the folder of notebooks lead to the repository; on the site all notebooks lie in one folder."
+    "Links that leave the folder of notebooks lead to the repository."
 
     def link(match):
         target = (path.parent / match[1]).resolve()
-        if re.match(r"\w+:", match[1]) or not target.exists():
+        if re.match(r"\w+:", match[1]) or (root / "nbs") in target.parents or not target.exists():
             return match[0]
-        if (root / "nbs") in target.parents:
-            return target.name
         return f"{blob}/{target.relative_to(root).as_posix()}"
 
     return LINK.sub(link, text)
+
+
+def numbered(text, path, numbers):
+    'Prose in which "page 20d" and "pages 03a, 04 and 06" lead there; code, formulas and links stay as they are.'
+
+    def link(match):
+        target = numbers.get(match[0])
+        if target is None or target == path:
+            return match[0]
+        return f"[{match[0]}]({Path(os.path.relpath(target, path.parent)).as_posix()})"
+
+    pieces = LEFT_ALONE.split(text)
+    pieces[::2] = [MENTION.sub(lambda found: NUMBER.sub(link, found[0]), piece) for piece in pieces[::2]]
+    return "".join(pieces)
 
 
 def markdown_cell(text):
     return {"cell_type": "markdown", "metadata": {}, "source": text}
 
 
-def code_cell(cell, heading):
+def folded(cell, options, source, heading, module):
+    "What stands on the fold of a code cell, or None for a cell that is shown."
+    if options.get("code-fold") == "true":
+        return "Show one solution" if "Exercise" in heading else "Show the code"
+    hidden = "hide" in cell.directives_
+    if (hidden or module) and only_imports(source):
+        return "Show the imports"
+    return "Show the preparation" if hidden else None
+
+
+def only_imports(source):
+    "Does this code import, and nothing else? (Magics are not Python.)"
+    try:
+        return {type(node) for node in ast.parse(source).body} <= {ast.Import, ast.ImportFrom}
+    except SyntaxError:
+        return False
+
+
+def code_cell(cell, heading, module):
     "A code cell without its directives, with the tags that MyST-NB understands."
     options = {key.rstrip(":"): " ".join(values) for key, values in cell.directives_.items()}
     source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip("\n")
     tags = [tag for tag, off in (("remove-input", "echo"), ("remove-output", "output")) if options.get(off) == "false"]
     metadata = {"mystnb": {"image": {"alt": options.get("fig-alt", f"Figure: {heading}")}}}
-    if options.get("code-fold") == "true":
+    if prompt := folded(cell, options, source, heading, module):
         tags.append("hide-input")
-        metadata["mystnb"]["code_prompt_show"] = "Show one solution" if "Exercise" in heading else "Show the code"
+        metadata["mystnb"]["code_prompt_show"] = prompt
     outputs = [{**output, "metadata": output.get("metadata", {})} for output in cell.get("outputs", [])]
     count = cell.get("execution_count")
     return {
@@ -122,22 +153,26 @@ def code_cell(cell, heading):
     }
 
 
-def page(notebook, homes, root, blob):
+def page(notebook, homes, numbers, root, blob):
     "The notebook as MyST-NB is to read it."
-    cells, heading = [], ""
+    cells, heading, module = [], "", notebook.module
     for cell in notebook.cells:
-        if "default_exp" in cell.directives_ or "nbdev_export()" in cell.source or not cell.source.strip():
+        empty = not re.sub(r"^#\|.*$", "", cell.source, flags=re.M).strip()
+        if empty or "nbdev_export()" in cell.source:
             continue
         if cell.cell_type == "markdown":
-            text = relinked(cell.source, notebook.path, root, blob)
+            text = numbered(relinked(cell.source, notebook.path, root, blob), notebook.path, numbers)
             headings = re.findall(r"^#+ (.+)", text, re.M)
             heading = re.sub(r"[`*$]", "", headings[-1]) if headings else heading
-            cells.append(markdown_cell(linked(text, homes, notebook.module)))
+            cells.append(markdown_cell(linked(text, homes, module)))
         elif cell.cell_type == "code":
             if cell in notebook.exported:
-                targets = [f"({place(notebook.module, node.name)})=" for node in definitions(cell.source)]
+                targets = [f"({place(module, node.name)})=" for node in definitions(cell.source)]
                 cells += [markdown_cell("\n".join(targets))] if targets else []
-            cells.append(code_cell(cell, heading))
+            cells.append(code_cell(cell, heading, module))
+    if module:  # what the index and the search know the page by: "memory bank" is memory.bank
+        name = module.removeprefix("mcnet.").replace(".", " ").replace("_", " ")
+        cells.insert(0, markdown_cell("```{index} ! " + name + "\n```"))
     for number, cell in enumerate(cells):
         cell["id"] = f"c{number}"
     kernel = {"display_name": "python3", "language": "python", "name": "python3"}
@@ -170,7 +205,8 @@ def outline(node, lines):
 def reference(notebook):
     "The reference page of a module, as MyST."
     short = notebook.module
-    parts = [f"# {short}", f"> {notebook.subtitle}", f"Built on the page [{notebook.title}](../{notebook.path.name})."]
+    built = f"../{notebook.path.parent.name}/{notebook.path.name}".replace("/nbs/", "/")
+    parts = [f"# {short}", f"> {notebook.subtitle}", f"Built on the page [{notebook.title}]({built})."]
     for cell in notebook.exported:
         lines = cell.source.splitlines()
         for node in definitions(cell.source):

@@ -1,25 +1,32 @@
 """Run notebooks from top to bottom, each in a fresh kernel, and keep their outputs.
 
     python docs/run_notebooks.py                      all of them, in story order
+    python docs/run_notebooks.py --stale              those whose outputs were made with other code (see stamps.py)
     python docs/run_notebooks.py nbs/baseline/05_keypoints.ipynb
 
-A notebook is written back only if every cell ran. What would change from run to run (times, versions, scroll states)
-is not kept, so that a difference in git is a difference in the page.
+A notebook is written back only if every cell ran, with the hash of the code that made its outputs and, where it prints
+times, the machine. What would change from run to run (versions, scroll states) is not kept, so that a difference in git
+is a difference in the page. Processor seconds are printed, since the clock's depend on what else the machine does.
 """
 
+import json
 import os
+import platform
+import re
+import resource
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from pages import story_order
+from stamps import KEY, LEFT_OUT, Code, is_stale, sources
+from story import Story
 
-ROOT = Path(__file__).resolve().parent.parent
-LEFT_OUT = "#| eval: false", "nbdev_export()"
 KERNEL = {"display_name": "python3", "language": "python", "name": "python3"}
+TIMED = re.compile(r"\b\d+(?:\.\d+)? ?(?:s|ms|seconds|minutes)\b")
 
 
 def joined(outputs):
@@ -33,8 +40,19 @@ def joined(outputs):
     return whole
 
 
+def machine():
+    "The processor and the versions that a time depends on."
+    facts = Path("/proc/cpuinfo")
+    named = re.search(r"model name\s*: (.+)", facts.read_text()) if facts.exists() else None
+    processor = named[1] if named else platform.processor() or platform.machine()
+    threads = os.environ.get("OMP_NUM_THREADS")
+    limit = f", {threads} thread{'s' * (threads != '1')}" if threads else ""
+    return f"{os.cpu_count()} cores of {processor}{limit}, torch {version('torch')}"
+
+
 def execute(path):
     "Run one notebook in its folder; return its cells as they are to be written."
+    stamp = {"code": Code().stamp(sources(json.loads(path.read_text(encoding="utf-8"))))}
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata = nbformat.NotebookNode(kernelspec=KERNEL, language_info={"name": "python"})
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -49,15 +67,30 @@ def execute(path):
         cell.metadata = nbformat.NotebookNode({k: v for k, v in cell.metadata.items() if k == "tags"})
         if cell.cell_type == "code":
             cell.source, cell.outputs = kept.get(cell.id, cell.source), joined(cell.outputs)
+    if any(TIMED.search(output.get("text", "")) for cell in code for output in cell.outputs):
+        stamp["machine"] = machine()
+    notebook.metadata[KEY] = stamp
     return notebook
 
 
+def processor_seconds():
+    "Of all kernels that have ended."
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def chosen(arguments):
+    "The notebooks that are asked for."
+    pages, code = [page.path for page in Story().pages], Code()
+    if arguments == ["--stale"]:
+        return [path for path in pages if is_stale(path, code)]
+    return [Path(argument).resolve() for argument in arguments] or pages
+
+
 def main():
-    paths = [Path(argument).resolve() for argument in sys.argv[1:]] or sorted(
-        (ROOT / "nbs").rglob("[!._]*.ipynb"), key=story_order
-    )
-    for path in paths:
-        started = time.perf_counter()
+    paths = chosen(sys.argv[1:])
+    for number, path in enumerate(paths, 1):
+        started, used = time.perf_counter(), processor_seconds()
         try:
             notebook = execute(path)
         except CellExecutionError as error:
@@ -65,7 +98,13 @@ def main():
         temporary = path.with_name(f".{path.name}.tmp")
         nbformat.write(notebook, temporary)
         os.replace(temporary, path)
-        print(f"{path.name}: {time.perf_counter() - started:.0f} s", flush=True)
+        clock, used = time.perf_counter() - started, processor_seconds() - used
+        place = notebook.metadata[KEY].get("machine", "")
+        print(
+            f"{number}/{len(paths)} {path.name}: {used:.0f} s of processor, {clock:.0f} s; {place}".rstrip("; "),
+            flush=True,
+        )
+    print(f"{len(paths)} pages, {processor_seconds():.0f} s of processor on {machine()}")
 
 
 if __name__ == "__main__":

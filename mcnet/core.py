@@ -9,11 +9,13 @@ import dataclasses
 import re
 import typing
 
-import torch
-
 # %% auto #0
 __all__ = ['printable', 'UserError', 'Notice', 'check_shape', 'Pair', 'Keypoints', 'Motion', 'Context', 'Compensated',
            'Prediction', 'Config', 'pick_device', 'half_precision', 'seed_everything']
+
+# %% ../nbs/00a_core.ipynb #9208ff25
+if typing.TYPE_CHECKING:  # PyTorch takes a second to import: who only checks a name should not wait for it
+    import torch
 
 # %% ../nbs/00a_core.ipynb #050fccda
 def printable(text: str) -> str:
@@ -81,15 +83,17 @@ class Motion(typing.NamedTuple):
     sparse_motions: torch.Tensor | None = None  # (B, K+1, h, w, 2): the K+1 candidate motions
     sparse_deformed: torch.Tensor | None = None  # (B, K+1, 3, h, w): the source under each of them
     occlusions: tuple[torch.Tensor, ...] | None = None  # one map per level, deepest first, where there are several
+    deformations: tuple[torch.Tensor, ...] | None = None  # one flow per level, likewise
 
 # %% ../nbs/00a_core.ipynb #11f651ae
 class Context(typing.NamedTuple):
-    "What a compensator may look at beside the feature it mends."
+    "What a compensator, or a step that refines the motion, may look at beside the feature."
 
     source_keypoints: Keypoints  # of the source picture
-    motion: Motion  # from source to driving
-    level: int  # 0 = deepest (smallest) feature
+    motion: Motion  # from source to driving, as it is at this level
+    level: int = 0  # 0 = deepest (smallest) feature
     details: bool = False  # keep the inner tensors, too
+    driving_keypoints: Keypoints | None = None  # of the driving frame, where they are known
 
 
 class Compensated(typing.NamedTuple):
@@ -167,31 +171,41 @@ class Config:
 
 # %% ../nbs/00a_core.ipynb #ca862965
 def pick_device(
-    name: str = "auto",  # auto, cpu, cuda or mps
+    name: str | int | torch.device = "auto",  # auto, cpu, cuda, cuda:1, mps; a number: that GPU; or a device
 ) -> torch.device:
-    "The device a name stands for; `auto` takes cuda, then mps, then cpu."
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return torch.device(next(kind for kind, there in available.items() if there))
-    if not available.get(name, False):
-        usable = ", ".join(kind for kind, there in available.items() if there)
-        raise UserError(f"device {name} is not available here; use auto or one of: {usable}")
-    return torch.device(name)
+    "The device a name stands for; `auto` takes cuda, then mps, then cpu. Raises `UserError`."
+    import torch
+
+    count = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
+    word = str(name).strip().lower()
+    if word == "auto":
+        return torch.device(next(kind for kind, there in count.items() if there))
+    kind, _, number = (f"cuda:{word}" if word.isdecimal() else word).partition(":")
+    known = not number or number.isdecimal() and int(number) < count.get(kind, 0)
+    if not count.get(kind) or not known:
+        usable = [f"{k}:{i}" if k == "cuda" else k for k, there in count.items() for i in range(there)]
+        raise UserError(f"device {name} is not available here; use auto or one of: {', '.join(usable)}")
+    return torch.device(kind, int(number)) if number and kind != "cpu" else torch.device(kind)
 
 
 def half_precision(
     device: torch.device | str,
 ) -> bool:
     "Whether this device computes in bfloat16 by itself. One that only imitates it can be fifty times slower."
+    import torch
+
     kind = torch.device(device).type
     if kind == "cuda":
         return torch.cuda.is_bf16_supported()
-    return kind == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    asked = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)  # private, and missing in some builds
+    return kind == "cpu" and asked is not None and bool(asked())
 
 
 def seed_everything(
     seed: int,  # any integer
 ) -> torch.Generator:  # a generator of its own, for samplers that take one
     "Seed PyTorch's global generator (layer initialisation) and return a fresh generator with the same seed."
+    import torch
+
     torch.manual_seed(seed)
     return torch.Generator().manual_seed(seed)

@@ -11,13 +11,15 @@ import pytest
 import torch
 from inputs import film, picture, tiny_weights
 
-from mcnet.animation.animate import Animator, Cancelled, Settings, animate_all
+from mcnet.animation.animate import Animator, Cancelled, Settings
+from mcnet.animation.batch import animate_all
 from mcnet.animation.scene import choose_box, open_driving, open_source
 from mcnet.animation.transfer import Transfer
 from mcnet.core import UserError
 from mcnet.heads import faces
-from mcnet.media.crops import Box, Face, face_box
+from mcnet.media.crops import Box, face_box
 from mcnet.media.frames import frame_times
+from mcnet.media.landmarks import Face
 from mcnet.media.pictures import read_image, to_bytes
 from mcnet.media.video import open_video, read_video
 
@@ -26,7 +28,7 @@ from mcnet.media.video import open_video, read_video
 def animator(tmp_path_factory):
     "A network nobody trained, and a finder that finds one face in pictures 200 pixels wide."
     made = Animator.from_pretrained(tiny_weights(tmp_path_factory.mktemp("weights") / "w.safetensors"), "cpu")
-    made.finder = lambda image: [Face(100.0, 40.0, 160.0, 110.0)] if image.shape[-1] == 200 else []
+    made.reader.finder = lambda image: [Face(100.0, 40.0, 160.0, 110.0)] if image.shape[-1] == 200 else []
     return made
 
 
@@ -60,8 +62,8 @@ def test_paste_back_touches_nothing_outside(animator, driving, tmp_path, width, 
     "Full size, and outside the face's square not a bit is changed."
     photo = picture(width, height)
     frames = list(animator.frames(photo, driving, Settings(paste_back=True, detail=detail)))
-    full, box = to_bytes(read_image(photo)), open_source(photo, 64, finder=animator.finder).box
-    assert box == choose_box(full, face_box(animator.finder(full)[0]))
+    full, box = to_bytes(read_image(photo)), open_source(photo, 64, finder=animator.reader.finder).box
+    assert box == choose_box(full, face_box(animator.reader.finder(full)[0]))
     left, top, side = (int(value) for value in box)
     outside = torch.ones(height, width, dtype=torch.bool)
     outside[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)] = False
@@ -74,7 +76,7 @@ def test_paste_back_touches_nothing_outside(animator, driving, tmp_path, width, 
 def test_the_film_has_one_square(animator, tmp_path):
     "The face's square, the same in every frame; found in a film of any size."
     clip = film(tmp_path / "wide.mp4", frames=5, width=200, height=150)
-    whole, square = open_video(clip), open_driving(clip, 64, finder=animator.finder)
+    whole, square = open_video(clip), open_driving(clip, 64, finder=animator.reader.finder)
     box = choose_box(next(whole.read()), face_box(Face(100.0, 40.0, 160.0, 110.0)))
     wanted = open_driving(clip, 64, crop=box)
     assert all(torch.equal(a, b) for a, b in zip(square.read(), wanted.read(), strict=True))
@@ -218,7 +220,7 @@ from mcnet.animation.animate import Animator
 from mcnet.media.pictures import read_image
 from mcnet.media.video import write_video
 animator = Animator.from_pretrained(sys.argv[1], "cpu")
-animator.finder = None
+animator.reader.finder = None
 torch.set_num_threads(1)
 frames = int(sys.argv[2])
 write_video(sys.argv[3] + ".mp4", (torch.full((3, 64, 64), (n % 50) / 50) for n in range(frames)), 25)

@@ -1,14 +1,17 @@
 "The site's converter, on a small notebook of its own; `make docs` builds the whole site and fails on a broken link."
 
 import json
+import re
 import sys
+from types import SimpleNamespace
 
 import pytest
-from repository import ROOT
+from repository import ROOT, cells, is_appendix, name, notebooks
 
 sys.path.insert(0, str(ROOT / "docs"))
-from build import SCRIPTS, broken_links  # noqa: E402
-from pages import Notebook, anchors, linked, page, reference  # noqa: E402
+from build import SCRIPTS, broken_links, tiles  # noqa: E402
+from pages import MENTION, NUMBER, Notebook, anchors, folded, linked, numbered, page, reference  # noqa: E402
+from story import MARKED, Story, with_map  # noqa: E402
 
 EXPORTED = """#| export
 def bend(
@@ -57,20 +60,49 @@ def notebook(tmp_path):
 
 
 def test_page(notebook, tmp_path):
-    "Hidden cells go, exported code stays with a place to link to, solutions are folded, widgets are kept."
-    made = page(notebook, {"bend": ["mcnet.bow"], "warp": ["mcnet.baseline.grid"]}, tmp_path, "https://host/blob/main")
+    "Hidden cells and solutions are folded, exported code has a place to link to, widgets are kept, nbdev's cells go."
+    homes = {"bend": ["mcnet.bow"], "warp": ["mcnet.baseline.grid"]}
+    made = page(notebook, homes, {}, tmp_path, "https://host/blob/main")
     sources = [cell["source"] for cell in made["cells"]]
-    assert not any(
-        "#|" in text or "import math" in text or "nbdev" in text or "default_exp" in text for text in sources
-    )
+    assert not any("#|" in text or "nbdev" in text or "default_exp" in text for text in sources)
+    assert sources[0] == "```{index} ! bow\n```"
+    assert "[the licence](https://host/blob/main/LICENSE)" in sources[1]
     at = sources.index("(mcnet.bow.bend)=\n(mcnet.bow.Bow-class)=")
     assert sources[at + 1].startswith("def bend(")
-    assert "[the licence](https://host/blob/main/LICENSE)" in sources[0]
     assert sources[at + 2] == "### Exercise 1\n`bend` it, with [`warp`](#mcnet.baseline.grid.warp)."
-    assert made["cells"][-1]["metadata"]["tags"] == ["hide-input"]
-    assert "solution" in made["cells"][-1]["metadata"]["mystnb"]["code_prompt_show"]
+    imports, solution = made["cells"][at - 1], made["cells"][-1]
+    assert imports["source"] == "import math"
+    for cell, word in ((imports, "Show the imports"), (solution, "Show one solution")):
+        assert cell["metadata"]["tags"] == ["hide-input"] and cell["metadata"]["mystnb"]["code_prompt_show"] == word
     assert "source" in json.dumps(made["metadata"]["widgets"])
     json.dumps(made)
+
+
+@pytest.mark.parametrize(
+    "source, module, fold",
+    [
+        ("#| hide\nimport a\nfrom b import c", None, "Show the imports"),
+        ("#| export\nimport a", "mcnet.a", "Show the imports"),
+        ("import a", None, None),
+        ("#| hide\nimport a\na.b()", "mcnet.a", "Show the preparation"),
+        ("#| hide\n%time a", None, "Show the preparation"),
+        ("a = 1", "mcnet.a", None),
+    ],
+)
+def test_folds(source, module, fold):
+    "Imports are folded in lessons and shown in walkthroughs; what a page hides is folded, and says what it is."
+    cell = SimpleNamespace(directives_=dict.fromkeys(re.findall(r"#\| (\w+)", source), []))
+    assert folded(cell, {}, re.sub(r"#\|.*\n", "", source), "Heading", module) == fold
+
+
+def test_page_numbers_lead_there(tmp_path):
+    "In prose, alone or in a list; not in code, not in a link, not to the page itself."
+    here, there, other = (tmp_path / place for place in ("a/03_x.ipynb", "b/20d_y.ipynb", "a/04_z.ipynb"))
+    numbers = {"03": here, "20d": there, "04": other}
+    links = numbered("Page 20d, pages 03, 04 and 20d, `page 04`, [page 04](04_z.ipynb), 04, page 99.", here, numbers)
+    to = "[20d](../b/20d_y.ipynb)"
+    wanted = f"Page {to}, pages 03, [04](04_z.ipynb) and {to}, `page 04`, [page 04](04_z.ipynb), 04, page 99."
+    assert links == wanted
 
 
 def test_reference(notebook):
@@ -101,6 +133,47 @@ def test_broken_links_are_found(tmp_path):
     (tmp_path / "b.html").write_text('<p id="y"><a href="c.html"></a><a href="a.html#z"></a><script src="//cdn/x.js">')
     faults = " | ".join(broken_links(tmp_path))
     assert faults.count("|") == 2 and all(word in faults for word in ("c.html", "a.html#z", "another host"))
+
+
+@pytest.fixture(scope="module")
+def story():
+    return Story()
+
+
+def test_story_fits_the_notebooks(story):
+    "docs/story.py names no page and no wing that is gone, and knows every wing there is."
+    assert not story.faults
+
+
+def test_every_page_is_read_once(story):
+    "Lessons, appendices and walkthroughs are all the pages there are; next skips the appendices."
+    appendices = [page.path for page in story.numbers.values() if page.appendix]
+    read = [page.path for page in [*story.lessons, *story.tutorials]]
+    assert sorted([*read, *appendices, ROOT / "nbs" / "index.ipynb"]) == sorted(notebooks())
+    assert appendices == [path for path in notebooks() if path.parent.name != "tutorials" and is_appendix(path)]
+    around = story.neighbours()
+    assert len(around) == len(story.pages)
+    for lesson in story.lessons:
+        assert not any(other.appendix for other in around[lesson] if other), lesson.place
+
+
+@pytest.mark.parametrize("file", ["README.md", "nbs/index.ipynb"])
+def test_map_is_complete(file, story):
+    "The map shows every page, as docs/story.py writes it, and so do the tiles of the site."
+    path = ROOT / file
+    text = path.read_text(encoding="utf-8") if path.suffix == ".md" else "\n".join(cell.source for cell in cells(path))
+    here = MARKED.search(text)
+    assert here and with_map(text, story, path.parent) == text, "run python docs/story.py"
+    assert len(re.findall(r"\.ipynb\)", here[0])) == len(notebooks()) - 1 == tiles(story).count("<a ")
+
+
+@pytest.mark.parametrize("path", notebooks(), ids=name)
+def test_page_numbers_exist(path, story):
+    "A page that the prose names by its number is there."
+    prose = "\n".join(cell.source for cell in cells(path) if cell.kind == "markdown")
+    said = {number for mention in MENTION.findall(prose) for number in NUMBER.findall(mention)}
+    missing = sorted(said - {*story.numbers})
+    assert not missing, f"{name(path)} speaks of pages {missing}, which are not there"
 
 
 def test_scripts_are_pinned():

@@ -17,10 +17,11 @@ from inputs import film, picture
 from repository import DATA, run
 from safetensors.torch import load_file
 
-from mcnet.baseline.grid import ThinPlateSpline, identity_grid, warp
+from mcnet.animation.transfer import Transfer, carry
+from mcnet.baseline.grid import identity_grid, warp
 from mcnet.baseline.keypoints import inverse_2x2, matmul_2x2
 from mcnet.baseline.layers import AntiAliasDownsample
-from mcnet.baseline.motion import transfer_motion
+from mcnet.baseline.splines import ThinPlateSpline
 from mcnet.core import Context, Keypoints, Motion, UserError
 from mcnet.doors import load_weights
 from mcnet.memory.files import build, load_model
@@ -224,7 +225,8 @@ def all_tensors(reference):
     for relative in (0, 1):
         for adapt in (0, 1):
             given = points["source"], points["driving2"], points["driving1"]
-            moved = transfer_motion(*given, relative=bool(relative), adapt_scale=bool(adapt))
+            settings = Transfer(relative=bool(relative), adapt_scale=bool(adapt), limit=float("inf"))
+            moved = carry(*given, settings).keypoints  # what the product calls; the authors limit nothing
             here = f"norm.rel{relative}_adapt{adapt}"
             found |= {f"{here}.value": moved.value, f"{here}.jacobian": moved.jacobian}
     unit = model.generator.compensator

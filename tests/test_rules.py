@@ -160,11 +160,29 @@ def test_outputs_are_committed(path):
 def test_metadata_is_stable(path):
     "Running a notebook again changes nothing in it but outputs: no versions, times or scroll states are kept."
     notebook = json.loads(path.read_text(encoding="utf-8"))
-    assert set(notebook["metadata"]) <= {"kernelspec", "language_info", "widgets"}
+    assert set(notebook["metadata"]) <= {"kernelspec", "language_info", "widgets", "mcnet"}
+    assert set(notebook["metadata"].get("mcnet", {})) <= {"code", "machine"}  # docs/stamps.py
     assert set(notebook["metadata"].get("language_info", {})) <= {"name"}
     assert {key for cell in notebook["cells"] for key in cell["metadata"]} <= {"tags"}
     identities = [cell["id"] for cell in notebook["cells"]]
     assert len(set(identities)) == len(identities)
+
+
+# Pages of which every picture has an alternative text; the list grows (module names, since numbers may change)
+DESCRIBED = {"index", "photo_and_video", "a_folder_of_each", "a_long_video", "one_person", "from_python"}
+DESCRIBED |= {"in_a_notebook"}
+
+
+@pytest.mark.parametrize("path", [p for p in notebooks() if re.sub(r"^\d\d[a-z]?_", "", p.stem) in DESCRIBED], ids=name)
+def test_pictures_are_described(path):
+    "What is in a picture is said for those who cannot see it, in `#| fig-alt:`; a page's heading does not say it."
+    faults = []
+    for cell in cells(path):
+        if any("image/png" in output.get("data", {}) for output in cell.outputs):
+            words = cell.directives.get("fig-alt", "").split()
+            if len(words) < 4 or words[0] == "Figure:":
+                faults.append(f"cell {cell.number}: {' '.join(words) or 'no #| fig-alt:'!r}")
+    assert not faults, listed(faults)
 
 
 @every_chapter

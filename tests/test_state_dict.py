@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from mcnet.animation.weights import known_weights, resolve
-from mcnet.baseline.generator import Compensator, GeneratorConfig
+from mcnet.baseline.compensator import Compensator
+from mcnet.baseline.generator import GeneratorConfig
 from mcnet.baseline.keypoints import KeypointConfig
 from mcnet.baseline.motion import MotionConfig
 from mcnet.baseline.tps import TPSConfig, TPSMotion

@@ -24,11 +24,12 @@ from ..media.pictures import fit_square, read_image, to_bytes
 from ..media.video import Video, open_video
 
 # %% auto #0
-__all__ = ['SMALLEST', 'SQUARE', 'FRAMED', 'CENTRED', 'NO_FINDER', 'LARGEST', 'centre_box', 'choose_box', 'look_at', 'Scene',
-           'check_size', 'open_source', 'open_driving', 'compare_start', 'Finish', 'make_finish']
+__all__ = ['SMALLEST', 'WIDEST', 'SQUARE', 'FRAMED', 'CENTRED', 'NO_FINDER', 'LARGEST', 'centre_box', 'choose_box', 'look_at',
+           'Scene', 'refuse_tiny', 'check_box', 'open_source', 'open_driving', 'compare_start', 'Finish', 'make_finish']
 
 # %% ../../nbs/animation/23c_scene.ipynb #ca0a9f99
 SMALLEST = 16  # px: a picture with a shorter side shows no face
+WIDEST = 4  # times the picture's longer side: the largest square of one's own
 SQUARE, FRAMED, CENTRED = 1.05, 0.75, 0.15  # when a picture counts as a crop already, see `choose_box`
 
 
@@ -72,7 +73,7 @@ class Scene(typing.NamedTuple):
     face: Face | None = None  # what was found; None where nobody looked, or nothing was found
 
 
-def check_size(
+def refuse_tiny(
     picture: torch.Tensor,  # (3, H, W)
     name: str,  # how to call it in a message
 ):
@@ -80,6 +81,21 @@ def check_size(
     height, width = picture.shape[-2:]
     if min(height, width) < SMALLEST:
         raise UserError(f"{name} has {width}×{height} pixels; at least {SMALLEST}×{SMALLEST} are needed to see a face")
+
+
+def check_box(
+    picture: torch.Tensor,  # (3, H, W)
+    box: Box,
+    name: str,  # how to call the picture in a message
+) -> Box:  # the same
+    "Refuse a square that shows nothing of the picture, or next to nothing but what lies around it. Raises `UserError`."
+    height, width = picture.shape[-2:]
+    left, top, side = box
+    meets = left < width and top < height and left + side > 0 and top + side > 0
+    if not meets or side > WIDEST * max(height, width):
+        given = f"LEFT, TOP, SIDE = {left:g}, {top:g}, {side:g}"
+        raise UserError(f"the square {given} does not fit {name}, of {width}×{height} pixels; put it on the face")
+    return box
 
 
 def _centre_with_notice(picture: torch.Tensor, name: str, reason: str) -> Box:
@@ -105,9 +121,9 @@ def open_source(
     "Read a picture and choose its square. Raises `UserError`."
     name = str(source) if isinstance(source, str | Path) else "the source picture"
     picture = read_image(source)
-    check_size(picture, name)
+    refuse_tiny(picture, name)
     if isinstance(crop, Box):
-        return Scene(picture, crop)
+        return Scene(picture, check_box(picture, crop, name))
     if crop == "centre" or finder is None:
         return Scene(picture, _centre_with_notice(picture, name, "as asked" if crop == "centre" else NO_FINDER))
     found = finder(picture)
@@ -123,49 +139,49 @@ def open_source(
 def open_driving(
     driving: str | Path | list | torch.Tensor | np.ndarray | Callable,  # anything `open_video` takes
     size: int,  # side the network wants
-    fps: Fraction | int | None = None,  # frames per second; the film's own when not given
+    fps: Fraction | int | float | None = None,  # frames per second; the video's own when not given
     *,
     crop: str | Box = "auto",  # auto (the face), centre, or a square of your own
     face: int = 0,  # whose motion: which face in the first frame that shows any, from the largest, 0
     finder: Finder | None = None,  # None: nothing here finds faces
 ) -> Video:  # of (3, size, size) squares
-    "A film of at least two frames, cut to one fixed square. Raises `UserError`."
-    film = open_video(driving, fps)
-    frames = film.read()
+    "A video of at least two frames, cut to one fixed square. Raises `UserError`."
+    video = open_video(driving, fps)
+    frames = video.read()
     start = list(itertools.islice(frames, 2))
     if len(start) < 2:
         fault = "is a still: it has only one frame" if start else "holds no frames"
-        raise UserError(f"{film.name} {fault}; give a driving video of at least two frames")
-    check_size(start[0], film.name)
-    read = (lambda: itertools.chain(start, frames)) if film.once else film.read
-    box = _film_box(film, start[0], crop, face, finder)
-    return film._replace(read=lambda: (look_at(frame, box, size) for frame in read()))
+        raise UserError(f"{video.name} {fault}; give a driving video of at least two frames")
+    refuse_tiny(start[0], video.name)
+    read = (lambda: itertools.chain(start, frames)) if video.once else video.read
+    box = _video_box(video, start[0], crop, face, finder)
+    return video._replace(read=lambda: (look_at(frame, box, size) for frame in read()))
 
 
-def _film_box(film: Video, first: torch.Tensor, crop: str | Box, face: int, finder: Finder | None) -> Box:
-    "The fixed square of a film."
+def _video_box(video: Video, first: torch.Tensor, crop: str | Box, face: int, finder: Finder | None) -> Box:
+    "The fixed square of a video."
     if isinstance(crop, Box):
-        return crop
-    if crop == "centre" or finder is None or film.once:
+        return check_box(first, crop, video.name)
+    if crop == "centre" or finder is None or video.once:
         reason = "as asked" if crop == "centre" else NO_FINDER if finder is None else "since it can be read only once"
-        return _centre_with_notice(first, film.name, reason)
+        return _centre_with_notice(first, video.name, reason)
     try:
-        return choose_box(first, clip_box(film.read(), finder, which=face))
+        return choose_box(first, clip_box(video.read(), finder, which=face))
     except UserError as error:
         if face:
             raise
-        return _centre_with_notice(first, film.name, f"since {str(error).split(';')[0]}")
+        return _centre_with_notice(first, video.name, f"since {str(error).split(';')[0]}")
 
 # %% ../../nbs/animation/23c_scene.ipynb #5925fb7b
 def compare_start(
     scene: Scene,
-    film: Video,  # of squares
+    video: Video,  # of squares
     finder: Finder | None,
 ):
-    "A notice where the film begins with another pose than the picture's."
-    if scene.face is None or scene.face.landmarks is None or finder is None or film.once:
+    "A notice where the video begins with another pose than the picture's."
+    if scene.face is None or scene.face.landmarks is None or finder is None or video.once:
         return
-    found = finder(next(film.read()))
+    found = finder(next(video.read()))
     if found and found[0].landmarks is not None:
         for note in check_start(scene.face, found[0]):
             warnings.warn(Notice(note), stacklevel=3)

@@ -39,7 +39,7 @@ def apply_motion(
     shift: torch.Tensor,  # (B, K, 2)
     change: torch.Tensor,  # (B, K, 2, 2)
 ) -> Keypoints:  # (B, K, …)
-    "Give a source's keypoints a motion (FOMM §3.3)."
+    "Give a source's keypoints a motion (FOMM §3.4)."
     jacobian = None if source.jacobian is None else matmul_2x2(change, source.jacobian)
     return Keypoints(source.value + shift, jacobian)
 
@@ -169,7 +169,7 @@ def calm(
     batches: Iterator[tuple[torch.Tensor, Keypoints]],  # (B, 3, S, S) frames and their keypoints
     sigma: float,  # width of the Gaussian in frames; 0 = as they come
 ) -> Iterator[tuple[torch.Tensor, Keypoints]]:  # the same frames in the same order, calmer keypoints
-    "A weighted mean over the neighbours in time; at the ends of the film over those there are."
+    "A weighted mean over the neighbours in time; at the ends of the video over those there are."
     reach = math.ceil(3 * sigma)
     if not reach:
         yield from batches
@@ -201,7 +201,7 @@ REGIONS = ("all", "mouth", "pose")
 
 @dataclasses.dataclass(frozen=True)
 class Transfer(Config):
-    "What a source takes over from a driving film."
+    "What a source takes over from a driving video."
 
     relative: bool = True  # what changed since the reference frame; False: the driver's own keypoints
     adapt_scale: bool = True  # move further when the source face is larger; for relative motion
@@ -209,7 +209,7 @@ class Transfer(Config):
     strength: float = 1.0  # 0 = nothing moves, 1 = as the driver does, 2 = twice as far
     region: str = "all"  # all, mouth (the head stays), pose (the mouth stays)
     smooth: float = 0.0  # seconds: width of a Gaussian over time; 0 = as it comes
-    limit: float = 2.0  # largest stretch of the skin between two frames, and of the face's scale
+    limit: float = 2.0  # of relative motion: largest stretch of the skin since the reference frame, and of the scale
 
     def __post_init__(self):
         if self.region not in REGIONS:
@@ -236,16 +236,21 @@ class Carried(typing.NamedTuple):
 def carry(
     source: Keypoints,  # (1, K, …) of the picture to animate
     driving: Keypoints,  # (B, K, …) of the driving frames
-    reference: Keypoints,  # (1, K, …) of the driving film's reference frame
+    reference: Keypoints,  # (1, K, …) of the driving video's reference frame
     settings: Transfer,
     mouth: Mouth | None = None,  # from `find_mouth`; needed for a region
 ) -> Carried:
-    "Give the source as much of the driver's motion as the settings say (FOMM §3.3, release §10)."
+    "Give the source as much of the driver's motion as the settings say (FOMM §3.4, release §10)."
+    nothing = torch.zeros(len(driving.value), dtype=torch.bool, device=driving.value.device)
+    if not settings.relative and settings.region == "all" and settings.strength == 1:
+        return Carried(driving, nothing)  # absolute: the driver's own keypoints, to the bit
     reference = reference if settings.relative else source
     shift, change = motion_since(driving, reference)
     if settings.region != "all":
         shift, change = keep_region(shift, change, mouth, settings.region)
-    wanted = hull_scale(source, reference) if settings.relative and settings.adapt_scale else torch.ones(1, 1, 1)
+    if not settings.relative:  # there is no reference frame whose Jacobian could be flat
+        return Carried(apply_motion(source, *scale_motion(shift, change, settings.strength)), nothing)
+    wanted = hull_scale(source, reference) if settings.adapt_scale else torch.ones(1, 1, 1)
     scale = wanted.to(shift).clamp(1 / settings.limit, settings.limit)
     shift, change = scale_motion(scale * shift, change, settings.strength)
     held = limit_stretch(change, settings.limit)

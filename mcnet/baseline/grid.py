@@ -5,16 +5,14 @@
 # %% ../../nbs/baseline/03a_grid.ipynb #74c7785c
 from __future__ import annotations
 
-import typing
-
 import torch
 import torch.nn.functional as F
+from kornia.geometry.transform import remap
 
-from ..core import UserError, check_shape
+from ..core import check_shape
 
 # %% auto #0
-__all__ = ['full_precision', 'identity_grid', 'warp', 'resize_map', 'resize_deformation', 'gaussian_heatmaps', 'radial_bumps',
-           'solve_thin_plate', 'ThinPlateSpline']
+__all__ = ['full_precision', 'identity_grid', 'warp', 'resize_map', 'resize_deformation', 'gaussian_heatmaps']
 
 # %% ../../nbs/baseline/03a_grid.ipynb #6e40e4f8
 def full_precision(
@@ -44,14 +42,12 @@ def warp(
     padding: str = "zeros",  # beyond the border: zeros, border or reflection
     align_corners: bool = True,  # whether ±1 is the centre (True) or the outer edge (False) of the corner pixels
 ) -> torch.Tensor:  # (B, C, h, w)
-    "Fetch each output pixel from its place in the image, bilinearly (MCNet §3.1; FOMM §3.2)."
+    "Backward warping: fetch each output pixel from its place in the image, bilinearly (MCNet §3.1; FOMM §3.2)."
     sizes = check_shape(image, "B C H W", "image")
     check_shape(deformation, "B h w 2", "deformation", B=sizes["B"])
-    deformation = full_precision(deformation)
-    fetched = F.grid_sample(
-        image.to(deformation.dtype), deformation, mode="bilinear", padding_mode=padding, align_corners=align_corners
-    )
-    return fetched.to(image.dtype)
+    x, y = full_precision(deformation).unbind(-1)  # (B, h, w) each
+    options = {"padding_mode": padding, "align_corners": align_corners, "normalized_coordinates": True}
+    return remap(image.to(x.dtype), x, y, mode="bilinear", **options).to(image.dtype)
 
 # %% ../../nbs/baseline/03a_grid.ipynb #63bc83f9
 def resize_map(
@@ -82,85 +78,10 @@ def gaussian_heatmaps(
     *,
     variance: float = 0.01,  # of each Gaussian, in squared units where the picture is 2 wide
 ) -> torch.Tensor:  # (B, K, height, width), 1 at the point
-    "One soft dot per point, exp(-|z - p|² / 2σ²) (FOMM §3.2)."
+    "One soft dot per point, exp(-|z - p|² / 2σ²) (FOMM §3.1)."
     points = full_precision(points)
     x = torch.linspace(-1, 1, width, device=points.device, dtype=points.dtype)
     y = torch.linspace(-1, 1, height, device=points.device, dtype=points.dtype)
     across = torch.exp(-0.5 / variance * (x - points[..., 0:1]) ** 2)  # (B, K, W)
     down = torch.exp(-0.5 / variance * (y - points[..., 1:2]) ** 2)  # (B, K, H)
     return down[..., :, None] * across[..., None, :]  # (B, K, H, W)
-
-# %% ../../nbs/baseline/03a_grid.ipynb #c12f53d7
-def radial_bumps(
-    offset: torch.Tensor,  # (..., 2)
-    metric: int = 2,  # 2: r is the Euclidean distance; 1: r = |dx| + |dy|
-) -> tuple[torch.Tensor, torch.Tensor]:  # values (...), gradients (..., 2)
-    "r² log r and its gradient, safe at r = 0."
-    if metric == 1:
-        r = offset.abs().sum(-1)
-        slope = 2 * r * torch.log(r + 1e-6) + r**2 / (r + 1e-6)
-        return r**2 * torch.log(r + 1e-6), slope[..., None] * offset.sign()
-    square = (offset**2).sum(-1)
-    log = torch.log(square + 1e-12)
-    return 0.5 * square * log, (log + square / (square + 1e-12))[..., None] * offset
-
-
-def solve_thin_plate(
-    start: torch.Tensor,  # (B, N, 2)
-    end: torch.Tensor,  # (B, N, 2)
-    ridge: float = 0.0,  # above 0: miss the points a little rather than bend, stretch or turn much
-) -> torch.Tensor:  # (B, N+3, 2): N bump weights, then the columns of A, then b
-    "The linear system of the least bent map."
-    bumps, _ = radial_bumps(start[:, :, None] - start[:, None])  # (B, N, N)
-    linear = torch.cat([start, torch.ones_like(start[..., :1])], dim=-1)  # (B, N, 3)
-    reach = torch.cat([bumps, linear], dim=-1)  # (B, N, N+3): bumps and affine part reach the end points …
-    balance = F.pad(linear.transpose(1, 2), (0, 3))  # (B, 3, N+3): … and far away only the affine part is left
-    count = start.shape[1]
-    calm = ridge * start.new_tensor([1.0] * count + [-1, -1, 0]).diag()  # (N+3, N+3)
-    goal = F.pad(end, (0, 0, 0, 3)) - ridge * F.pad(torch.eye(2).to(end), (0, 0, count, 1))  # A → the identity
-    return torch.linalg.solve(torch.cat([reach, balance], dim=1) + calm, goal)
-
-# %% ../../nbs/baseline/03a_grid.ipynb #498394a1
-class ThinPlateSpline(typing.NamedTuple):
-    "A smooth bending of the plane: an affine map plus one radial bump per control point (MCNet §3.4, FOMM §3.1)."
-
-    control: torch.Tensor  # (B, N, 2): centres of the bumps
-    weights: torch.Tensor  # (B, N, 2): how far each bump pushes x and y
-    affine: torch.Tensor  # (B, 2, 3): [A | b]
-    metric: int = 2  # 2: Euclidean distance; 1: |dx| + |dy|
-
-    @classmethod
-    def fit(
-        cls,
-        start: torch.Tensor,  # (B, N, 2), N >= 3 and not on one line
-        end: torch.Tensor,  # (B, N, 2)
-        *,
-        ridge: float = 0.0,  # above 0 there is an answer even for points on one line, and no point is hit exactly
-    ) -> ThinPlateSpline:
-        "The least bent map that takes each `start` point exactly to its `end` point."
-        count = check_shape(start, "B N 2", "start")["N"]
-        if count < 3:
-            raise UserError(f"a thin-plate spline needs at least 3 points, {count} were given; add control points")
-        check_shape(end, "B N 2", "end", N=count)
-        solved = solve_thin_plate(start, end, ridge)  # (B, N+3, 2)
-        return cls(start, solved[:, :count], solved[:, count:].transpose(1, 2))
-
-    def __call__(
-        self,
-        points: torch.Tensor,  # (B, ..., 2)
-    ) -> torch.Tensor:  # (B, ..., 2)
-        "Where the points go."
-        flat = full_precision(points).flatten(1, -2)[:, :, None]  # (B, P, 1, 2)
-        linear = (self.affine[:, None, :, :2] * flat).sum(-1) + self.affine[:, None, :, 2]  # (B, P, 2)
-        bumps, _ = radial_bumps(flat - self.control[:, None], self.metric)  # (B, P, N)
-        return (linear + (bumps[..., None] * self.weights[:, None]).sum(2)).reshape(points.shape)
-
-    def jacobian(
-        self,
-        points: torch.Tensor,  # (B, ..., 2)
-    ) -> torch.Tensor:  # (B, ..., 2, 2), row = output axis, column = input axis
-        "How the map turns and stretches the neighbourhood of each point."
-        flat = full_precision(points).flatten(1, -2)[:, :, None]  # (B, P, 1, 2)
-        _, slopes = radial_bumps(flat - self.control[:, None], self.metric)  # (B, P, N, 2)
-        bent = (self.weights[:, None, :, :, None] * slopes[..., None, :]).sum(2)  # (B, P, 2, 2)
-        return (self.affine[:, None, :, :2] + bent).reshape(*points.shape, 2)

@@ -13,10 +13,13 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
-from .generator import Generator, TalkingHead, detect_both, motion_at, warp_feature
-from .grid import ThinPlateSpline, full_precision, identity_grid, resize_map
+from .compensator import motion_at, warp_feature
+from .generator import Generator
+from .grid import full_precision, identity_grid, resize_map
 from .layers import AntiAliasDownsample, DownBlock, Hourglass, UpBlock
 from .motion import deform_source, heatmap_changes
+from .splines import ThinPlateSpline
+from .talking_head import TalkingHead, detect_both
 from ..core import Config, Keypoints, Motion, Prediction, UserError, check_shape
 
 # %% auto #0
@@ -230,11 +233,10 @@ class TPSHead(TalkingHead):
         *,
         details: bool = False,  # keep the sparse motions for pictures
     ) -> Prediction:
-        points, camera = detect_both(self.detector, source, driving), self.background(source, driving)
-        motion = self.motion(source, *points, details=details, background=camera)
-        made = self.generator.decode(self.encode(source), source, motion, points[0], details=details)
-        image, warped, compensated = made
-        return Prediction(image, warped, motion, *points, compensated)
+        source_keypoints, driving_keypoints = detect_both(self.detector, source, driving)
+        camera = self.background(source, driving)  # (B, 2, 3)
+        motion = self.motion(source, source_keypoints, driving_keypoints, details=details, background=camera)
+        return self.animate(source, source_keypoints, driving_keypoints, motion=motion, details=details)
 
 # %% ../../nbs/baseline/07d_tps.ipynb #3c799f9a
 def warp_loss(

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..baseline.generator import Compensator
+from ..baseline.compensator import Compensator
 from ..core import Compensated, Context, UserError
 from .bank import MemoryConfig, MetaMemory, attend, attention_weights, to_tokens
 from .protocol import Entries, Memory, Reading, mix
@@ -39,8 +39,6 @@ class SpatialMemory(Memory):
     "A memory whose entries are the places of maps: M_o, M_s, K and V of MCNet."
 
     computed = ("memory", "key", "value")
-    project: nn.ModuleList  # one part for each level that asks
-    temperature: float
 
     def ask(self, feature: torch.Tensor, context: Context) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         "Channels that pass, the projected ones, and maps by name: memory, key, value, query."

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..baseline.generator import Compensator
+from ..baseline.compensator import Compensator
+from ..baseline.layers import count_parameters
 from ..core import Compensated, Context, Prediction, UserError, check_shape
 from .bank import MemoryConfig, MetaMemory, attend
 from .compensation import SpatialMemory

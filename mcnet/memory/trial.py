@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..baseline.generator import Compensator, Generator, GeneratorConfig, NoCompensation
+from ..baseline.compensator import Compensator, NoCompensation
+from ..baseline.generator import Generator, GeneratorConfig
 from ..core import Config, Keypoints, Motion, Pair, half_precision
 from ..doors import load_weights
 from ..heads.faces import FacePairs
@@ -51,12 +52,6 @@ class Task(typing.NamedTuple):
     pair: Pair  # with true deformation and visibility
     keypoints: Keypoints  # eight true landmarks of the source, in place of learned keypoints
 
-    @property
-    def motion(self) -> Motion:
-        "The true motion, and where the source shows what is needed."
-        pair: typing.Any = self.pair  # the pairs of a trial always have both
-        return Motion(pair.deformation, pair.visible)
-
 
 class TrialPairs:
     "Batches of drawn people with all that is known about them; the order depends on the seed alone."
@@ -74,12 +69,11 @@ class TrialPairs:
 
     def task(self, who: torch.Tensor, driving: torch.Tensor, slot: torch.Tensor) -> Task:
         "The pairs with these numbers: person, driving frame, which partner is the source."
-        frames = self.config.frames
-        heads: typing.Any = self.heads  # drawn with truth, so that nothing of it is None
+        heads, frames = self.heads, self.config.frames
         source = (driving + heads.partners[slot]) % frames
         images = [heads.images[who, frame].float() / 255 for frame in (source, driving)]
         truth = heads.flows[who, driving, slot].float(), heads.visible[who, driving, slot].float()
-        return Task(Pair(images[0], images[1], truth[0], truth[1]), Keypoints(heads.focus[who, source][:, POINTS].float()))
+        return Task(Pair(*images, *truth), Keypoints(heads.focus[who, source][:, POINTS].float()))
 
     def stream(self, seed: int) -> Iterator[Task]:
         "Endless random batches."
@@ -110,7 +104,8 @@ def make_painter(
 
 def paint(painter: Generator, task: Task):
     "Picture, warped source and compensated features, with the true motion."
-    return painter(task.pair.source, task.motion, task.keypoints)
+    pair = task.pair
+    return painter(pair.source, Motion(pair.deformation, pair.visible), task.keypoints)
 
 # %% ../../nbs/memory/10a_trial.ipynb #77a58d95
 def train_painter(
@@ -152,7 +147,7 @@ def hidden_psnr(
     rows = []
     for task in pairs.everybody():
         square = (paint(painter, task)[0].float() - task.pair.driving).square()  # (frames, 3, H, W)
-        hole = 1 - task.motion.occlusion
+        hole = 1 - task.pair.visible
         hidden = (square * hole).sum() / (3 * hole.sum()).clamp(min=1)
         rows.append(torch.stack([hidden, square.mean()]))
     return -10 * torch.stack(rows).clamp(min=1e-6).log10()
