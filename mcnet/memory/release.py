@@ -16,7 +16,7 @@ from torch import nn
 from ..baseline.compensator import Compensator
 from ..core import Compensated, Context, Prediction, UserError, check_shape
 from .bank import MemoryConfig, MetaMemory, attend
-from .compensation import SpatialMemory
+from .compensation import Asked, SpatialMemory
 from .dynconv import DynamicConv
 from .modconv import ModulatedConv
 from .network import MCNet, MCNetConfig, memory_parts
@@ -85,7 +85,7 @@ class ReleaseMemory(Compensator, SpatialMemory):
 class ReleaseUnit(ReleaseMemory):
     "The memory unit of the authors' code (release §5): shared parts in another order, with more around them."
 
-    def ask(self, feature: torch.Tensor, context: Context) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+    def ask(self, feature: torch.Tensor, context: Context) -> Asked:
         "Channels that pass, the projected ones, and what the memory makes for them, by name."
         kept, asking = split_interleaved(feature)  # (B, C / 2, h, w) each
         projected = self.project[context.level](asking)  # (B, C_m, h, w)
