@@ -15,7 +15,7 @@ from torch import nn
 from ..core import UserError
 
 # %% auto #0
-__all__ = ['Change', 'SomeMemory', 'Reading', 'mix', 'pick', 'Usage', 'perplexity', 'count_usage', 'Entries', 'Memory']
+__all__ = ['Edit', 'Change', 'SomeMemory', 'Reading', 'mix', 'pick', 'Usage', 'perplexity', 'count_usage', 'Entries', 'Memory']
 
 # %% ../../nbs/memory/10b_protocol.ipynb #1ae2f2cb
 class Reading(NamedTuple):
@@ -93,7 +93,8 @@ def count_usage(
     return Usage(mean, perplexity(mean).item(), heard / questions, dead)
 
 # %% ../../nbs/memory/10b_protocol.ipynb #dce7356b
-Change = torch.Tensor | Callable[[torch.Tensor], torch.Tensor]  # what takes an entry's place, or makes it from the old
+Edit = Callable[[torch.Tensor], torch.Tensor]  # entries (B or 1, M, *D) -> entries
+Change = torch.Tensor | Edit  # what takes an entry's place, or makes it from the old
 
 
 class Entries(NamedTuple):
@@ -114,7 +115,7 @@ class Memory(nn.Module):
     "Plug point: anything that is asked, and answers from entries with keys and values."
 
     computed: tuple[str, ...] = ("key", "value")  # entries that pass through `changed` on their way
-    changes: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {}
+    changes: Mapping[str, Edit] = {}
 
     def read(self, *question) -> Reading:
         "Ask. What a question is, each memory says itself."
@@ -163,7 +164,7 @@ def _order(count: int, seed: int) -> torch.Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
-def _function(change: Change, before: Callable[[torch.Tensor], torch.Tensor] | None = None) -> Callable[[torch.Tensor], torch.Tensor]:
+def _function(change: Change, before: Edit | None = None) -> Edit:
     "A change as a function that checks what it gives, after an earlier change."
 
     def apply(entries: torch.Tensor) -> torch.Tensor:

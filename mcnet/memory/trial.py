@@ -58,7 +58,7 @@ class Task(typing.NamedTuple):
         pair: typing.Any = self.pair  # the pairs of a trial always have both
         return Motion(pair.deformation, pair.visible)
 
-
+# %% ../../nbs/memory/10a_trial.ipynb #e057b11f
 class TrialPairs:
     "Batches of drawn people with all that is known about them; the order depends on the seed alone."
 
@@ -80,7 +80,8 @@ class TrialPairs:
         source = (driving + heads.partners[slot]) % frames
         images = [heads.images[who, frame].float() / 255 for frame in (source, driving)]
         truth = heads.flows[who, driving, slot].float(), heads.visible[who, driving, slot].float()
-        return Task(Pair(images[0], images[1], truth[0], truth[1]), Keypoints(heads.focus[who, source][:, POINTS].float()))
+        points = Keypoints(heads.focus[who, source][:, POINTS].float())
+        return Task(Pair(images[0], images[1], truth[0], truth[1]), points)
 
     def stream(self, seed: int) -> Iterator[Task]:
         "Endless random batches."
