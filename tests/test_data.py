@@ -23,14 +23,14 @@ from mcnet.core import Notice, UserError
 from mcnet.data.augment import OURS, RELEASE, Augment
 from mcnet.data.glance import glance, motion_signature
 from mcnet.data.layouts import ClipFile, check_data, find_clips, list_folder, shard_index
-from mcnet.data.pairs import ClipPairs, load_clip
+from mcnet.data.pairs import ClipPairs, FramePairs, ListedPairs, PairRow, load_clip, read_pair_list
 from mcnet.data.prepare import _splits, find_cuts, prepare_clips
 from mcnet.data.shards import ShardPairs, spread_frames, write_shards
 from mcnet.heads import faces
 from mcnet.media.frames import read_frames
 from mcnet.media.landmarks import Face
 from mcnet.media.pictures import to_bytes
-from mcnet.media.video import write_video
+from mcnet.media.video import open_video, write_video
 
 # ---- layouts
 
@@ -215,6 +215,129 @@ def test_real_folder():
     assert list_folder(DATA).layout.name == "MANIFEST.json"
 
 
+# ---- folders from strangers
+
+OUTSIDE = ["/etc/passwd", "../secret.mp4", "a/../../secret.mp4", "..\\secret.mp4"]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_nothing_outside_a_folder_is_read(tmp_path, name):
+    "Neither by a manifest nor by a pair list nor by the index of a shard."
+    film(tmp_path / "secret.mp4")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    entry = {"file": name, "kind": "clip", "split": "train", "identity": "x"}
+    (folder / "MANIFEST.json").write_text(json.dumps({"files": [entry]}))
+    with pytest.raises(UserError, match="MANIFEST.json names .*leads out of its folder"):
+        list_folder(folder)
+    (folder / "pairs.csv").write_text(f"clip,i,j\n{name},0,1\n")
+    with pytest.raises(UserError, match="pairs.csv names .*leads out"):
+        read_pair_list(folder / "pairs.csv")
+    with pytest.raises(UserError, match="pair list names .*leads out"):
+        ListedPairs([PairRow(name, 0, 1)], folder, 64, 1)
+    with tarfile.open(folder / "s.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo(f"{name}.00.jpg"))
+    with pytest.raises(UserError, match="s.tar names .*leads out"):
+        shard_index(folder / "s.tar")
+
+
+def test_check_data_goes_on(tmp_path):
+    "A pipe, a broken link, a file that may not be read: each is named, nothing is waited for, nothing ends the report."
+    film(tmp_path / "good.mp4", 20)
+    os.mkfifo(tmp_path / "pipe.mp4")
+    os.mkfifo(tmp_path / "pipe.dat")
+    (tmp_path / "lost.mp4").symlink_to("gone.mp4")
+    (tmp_path / "lost.bin").symlink_to("gone.bin")
+    (tmp_path / "frames").mkdir()
+    for n in range(3):
+        picture(64, 64).save(tmp_path / "frames" / f"{n}.png")
+    os.mkfifo(tmp_path / "frames" / "3.png")
+    report = check_data(tmp_path)
+    assert {(fault.kind, fault.where) for fault in report.faults} == {
+        ("unreadable", "pipe.mp4"), ("unreadable", "pipe.dat"), ("missing", "lost.mp4"), ("unreadable", "frames"),
+    }  # fmt: skip
+    assert report.usable == 1 and sum("named pipe" in fault.detail for fault in report.faults) == 3
+
+
+@pytest.mark.parametrize("about", [[], None, 3, {"person": ["a", "b"]}, "{", "[" * 9999])
+def test_shard_whose_json_is_odd(tmp_path, about):
+    content = about if isinstance(about, str) else json.dumps(about)
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for name, part in {"0.json": content.encode(), "0.00.jpg": as_bytes(picture(), "JPEG")}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(part)
+            tar.addfile(entry, io.BytesIO(part))
+    assert [fault.kind for fault in check_data(tmp_path).faults] == ["unreadable"]
+
+
+@pytest.mark.parametrize("identity", [["anna"], None, 3])
+def test_identity_that_is_no_text(tmp_path, identity):
+    entry = {"file": "a.mp4", "kind": "clip", "split": "train", "identity": identity}
+    (tmp_path / "MANIFEST.json").write_text(json.dumps({"files": [entry]}))
+    with pytest.raises(UserError, match="no text; mend it"):
+        check_data(tmp_path)
+
+
+def test_photos_and_sounds_are_no_misnamed_videos(tmp_path):
+    "A HEIC photo beside its video is a Live Photo; alone it is a still. An m4a is sound."
+    film(tmp_path / "IMG_1.MOV", 20)
+    for name, brand in {"IMG_1.HEIC": b"heic", "IMG_2.HEIC": b"heic", "memo.m4a": b"M4A "}.items():
+        (tmp_path / name).write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(20))
+    report = check_data(tmp_path)
+    assert report.faults == () and report.stills == 1 and report.usable == 1
+
+
+def test_trimmed_by_an_edit_list(tmp_path):
+    "A phone trims by a note: the file holds all frames and shows the first two seconds. That is not cut off."
+    content = film(tmp_path / "whole.mp4", 100, width=128, height=128).read_bytes()
+    place = content.index(b"elst") + 12
+    scale = int.from_bytes(content[content.index(b"mvhd") + 16 :][:4], "big")
+    (tmp_path / "whole.mp4").write_bytes(content[:place] + (2 * scale).to_bytes(4, "big") + content[place + 4 :])
+    report = check_data(tmp_path)
+    assert report.faults == () and abs(report.frames - 50) <= 2
+    assert open_video(tmp_path / "whole.mp4").count == sum(1 for _ in read_frames(tmp_path / "whole.mp4"))
+
+
+def test_a_folder_of_frames_has_one_order(tmp_path):
+    "Natural, hidden files left out: as a video, as a clip for training, in a glance."
+    (tmp_path / "f").mkdir()
+    for n in range(12):
+        Image.new("RGB", (64, 64), (20 * n,) * 3).save(tmp_path / "f" / f"frame{n}.png")
+    (tmp_path / "f" / "._frame1.png").write_text("left here by a file manager")
+    greys = [round(float(frame[0, 0, 0]) * 255) for frame in open_video(tmp_path / "f").read()]
+    assert greys == load_clip(tmp_path / "f", 64)[:, 0, 0, 0].tolist() == [20 * n for n in range(12)]
+    assert glance(tmp_path / "f").frames == 12
+
+
+def test_pair_list_from_excel(tmp_path):
+    "UTF-8 with a mark before it, names with brackets, empty lines; what is none says so."
+    (tmp_path / "p.csv").write_bytes("clip,i,j\r\n[a] b.mp4,0,5\r\n\r\n".encode("utf-8-sig"))
+    assert read_pair_list(tmp_path / "p.csv") == [PairRow("[a] b.mp4", 0, 5)]
+    for content in (b"clip,i\na,1\n", b"clip,i,j\na,x,1\n", b"\xff\xfe\0", b"clip,i,j\na.mp4,1\n"):
+        (tmp_path / "p.csv").write_bytes(content)
+        with pytest.raises(UserError, match="p.csv is not"):
+            read_pair_list(tmp_path / "p.csv")
+
+
+def test_cache_that_is_damaged(tmp_path):
+    film(tmp_path / "a.mp4")
+    first = load_clip(tmp_path / "a.mp4", 64, cache=tmp_path / "cache").clone()
+    (stored,) = (tmp_path / "cache").iterdir()
+    for content in (b"", b"nothing", stored.read_bytes()[:500]):
+        stored.unlink()
+        stored.write_bytes(content)
+        with pytest.warns(Notice, match="made anew"):
+            assert torch.equal(load_clip(tmp_path / "a.mp4", 64, cache=tmp_path / "cache"), first)
+
+
+def test_ten_thousand_clips():
+    "The table of pairs keeps its size, and a batch is made of it."
+    frames = list(torch.randint(0, 255, (10_000, 2, 3, 16, 16), dtype=torch.uint8))
+    pairs = FramePairs(frames, 4, augment=Augment(0, 0))
+    assert len(pairs.pairs) == 2_000_000 and pairs.pairs[:, 0].unique().numel() == 10_000
+    assert pairs.batch(3).source.shape == (4, 3, 16, 16)
+
+
 # ---- prepare
 
 HEIGHT, WIDTH, SIDE, FRAMES = 96, 168, 72, 12
@@ -375,6 +498,39 @@ def test_prepare_options(television, tmp_path):
         prepare_clips(raw, tmp_path / "out", finder=None)
     with pytest.raises(UserError, match="holds no videos"):
         prepare_clips(tmp_path / "out" / ".done", tmp_path / "out", finder=finder)
+
+
+def test_prepare_loses_nothing(television, tmp_path):
+    "Inputs are never written, hidden files of others stay, a damaged record is made again."
+    folder, finder = television
+    (tmp_path / "d" / "clips").mkdir(parents=True)
+    for path in folder.iterdir():
+        (tmp_path / "d" / "clips" / path.name).write_bytes(path.read_bytes())
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match="never overwritten"):
+        prepare_clips(tmp_path / "d" / "clips", tmp_path / "d", finder=finder, **OPTIONS)
+    (tmp_path / "link").symlink_to(tmp_path / "d")
+    with pytest.raises(UserError, match="never overwritten"):
+        prepare_clips(tmp_path / "d" / "clips", tmp_path / "link", finder=finder, **OPTIONS)
+    (tmp_path / "link").unlink()
+    entry = {"file": "clips/dora.mp4", "kind": "clip", "split": "train", "identity": "dora"}
+    (tmp_path / "d" / "MANIFEST.json").write_text(json.dumps({"files": [entry]}))
+    with pytest.raises(UserError, match="never overwritten"):
+        prepare_clips(tmp_path / "d", tmp_path / "d", finder=finder, **OPTIONS)
+    assert contents(tmp_path).items() > before.items()
+    out = tmp_path / "out"
+    for place in ("clips/.mine", ".done/.mine"):
+        (out / place).parent.mkdir(parents=True, exist_ok=True)
+        (out / place).write_text("a user's")
+    for broken in ("", "[]", "{}", '{"state": 3}'):
+        for record in (out / ".done").glob("*.json"):
+            record.write_text(broken)
+        report = prepare_clips(tmp_path / "d", out, finder=finder, **OPTIONS)
+        assert report.films == 1 and report.done_before == 0 and report.clips == {"train": 1}
+        assert (out / "clips/.mine").exists() and (out / ".done/.mine").exists()
+    for wrong in (float("nan"), 0, 1e9):
+        with pytest.raises(UserError, match="fps is"):
+            prepare_clips(tmp_path / "d", out, finder=finder, fps=wrong)
 
 
 def test_split_by_identity():

@@ -808,13 +808,13 @@ def test_uploads(tmp_path):
 
 def clock(path, ticks, base=Fraction(1, 1000)):
     "A video without B-frames whose frames are shown at these ticks, whatever order they are in."
-    with av.open(str(path), "w", format="nut") as out:
+    with av.open(str(path), "w", format="matroska") as out:
         stream = out.add_stream("mjpeg", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
         stream.codec_context.time_base = base
-        for frame, tick in zip(FRAMES, ticks):
+        for number, (frame, tick) in enumerate(zip(FRAMES, ticks)):
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            picture.pts, picture.time_base = tick, base
+            picture.pts, picture.time_base = number, base
             for packet in stream.encode(picture):
                 packet.pts = packet.dts = tick
                 out.mux(packet)
@@ -832,7 +832,7 @@ def again(video, out):
 def test_two_frames_with_one_time(tmp_path):
     "They share the time until the next one; all are kept, in a row that grows."
     for ticks in ([0, 40, 80, 80, 160, 200], [0, 40, 80, 80, 80, 80], [0, 0, 0, 0, 0, 0]):
-        video = open_video(clock(tmp_path / "t.nut", ticks))
+        video = open_video(clock(tmp_path / "t.mkv", ticks))
         times = video.times or tuple(n / video.fps for n in range(6))
         assert video.count == 6 and all(a < b for a, b in zip(times, times[1:]))
         assert again(video, tmp_path / "out.mp4") == list(range(6))
@@ -842,7 +842,7 @@ def test_two_frames_with_one_time(tmp_path):
 def test_a_frame_a_day_later(tmp_path):
     day = 86_400_000
     with pytest.warns(Notice, match="its clock jumps 1 times"):
-        video = open_video(clock(tmp_path / "d.nut", [0, 40, 80, day, day + 40, day + 80]))
+        video = open_video(clock(tmp_path / "d.mkv", [0, 40, 80, day, day + 40, day + 80]))
     assert (video.fps, video.count, video.times) == (25, 6, ()) and again(video, tmp_path / "o.mp4") == list(range(6))
 
 
