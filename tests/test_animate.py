@@ -266,7 +266,8 @@ def test_another_rate_keeps_length_and_sound(animator, tmp_path):
 def test_absolute_motion_is_the_drivers_to_the_bit():
     "Nothing is limited where nothing is divided by a reference frame."
     generator = torch.Generator().manual_seed(1)
-    points = lambda n: Keypoints(torch.rand(n, 5, 2, generator=generator), 9 * torch.randn(n, 5, 2, 2, generator=generator))
+    draw = lambda *shape: 9 * torch.randn(*shape, generator=generator)
+    points = lambda n: Keypoints(draw(n, 5, 2), draw(n, 5, 2, 2))
     source, driving, reference = points(1), points(4), points(1)
     moved = carry(source, driving, reference, Transfer(relative=False))
     assert torch.equal(moved.keypoints.value, driving.value) and torch.equal(moved.keypoints.jacobian, driving.jacobian)
@@ -294,8 +295,8 @@ def test_predict_takes_pictures_of_any_clear_kind(animator):
 
 @pytest.mark.parametrize("wrong", [
     torch.rand(1, 3, 64, 64) * 255, torch.rand(1, 3, 64, 64) - 0.5, torch.full((1, 3, 64, 64), float("nan")),
-    torch.zeros(1, 3, 64, 64, dtype=torch.int64), torch.rand(1, 1, 64, 64), torch.rand(64, 64), torch.rand(1, 3, 32, 32),
-    np.zeros((64, 64, 2), dtype=np.uint8),
+    torch.zeros(1, 3, 64, 64, dtype=torch.int64), torch.rand(1, 1, 64, 64), torch.rand(64, 64),
+    torch.rand(1, 3, 32, 32), np.zeros((64, 64, 2), dtype=np.uint8),
 ], ids=["255", "negative", "nan", "int64", "grey", "2 axes", "small", "2 channels"])  # fmt: skip
 def test_predict_refuses_what_is_not_clear(animator, wrong):
     with pytest.raises(UserError):
@@ -320,8 +321,8 @@ def test_a_torn_motion_is_held_back_and_said(animator, driving, monkeypatch, tmp
 
 def test_settings_are_checked():
     boxes = [{"crop": Box(0.0, 0.0, side)} for side in (-5.0, 0.0, float("nan"), float("inf"))]
-    words = {"region": "nose"}, {"strength": 9.0}, {"crop": "face"}, {"best_frame": "last"}, {"smooth": -1.0}, {"face": -1}
-    for wrong in (*words, *boxes, {"strength": float("nan")}, {"driving_face": -2}):
+    words = {"region": "nose"}, {"strength": 9.0}, {"crop": "face"}, {"best_frame": "last"}, {"smooth": -1.0}
+    for wrong in (*words, *boxes, {"strength": float("nan")}, {"face": -1}, {"driving_face": -2}):
         with pytest.raises(UserError):
             Settings(**wrong)
     assert Settings().relative and Settings().adapt_scale and Settings().best_frame == "first"

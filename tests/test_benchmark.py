@@ -347,6 +347,7 @@ def test_references_keep_their_rows(tmp_path):
         with pytest.raises(UserError, match="reference"):
             bench.benchmark({name: lambda source, film: film}, [])
     folders = [tmp_path / one / "mine" for one in "ab"]
-    assert list(bench.name_folders(folders)) == ["a/mine", "b/mine"] and list(bench.name_folders(folders[:1])) == ["mine"]
+    assert list(bench.name_folders(folders)) == ["a/mine", "b/mine"]
+    assert list(bench.name_folders(folders[:1])) == ["mine"]
     with pytest.raises(UserError, match="reference"):
         bench.name_folders([tmp_path / "oracle"])

@@ -631,7 +631,7 @@ def test_published_measurements():
 def test_what_cannot_be_compared_is_refused(measure):
     "Another batch, another number of channels, whole numbers, other ranges, NaN, one picture without its batch."
     a = torch.rand(2, 3, 32, 32, generator=dice())
-    wrong = [(a, a[:1]), (a[:, :1], a), (a * 255, a * 255), (2 * a - 1, 2 * a - 1), ((a * 255).byte(), (a * 255).byte())]
+    wrong = [(a, a[:1]), (a[:, :1], a), (a * 255, a * 255), (2 * a - 1, 2 * a - 1), ((a * 255).byte(),) * 2]
     for pair in [*wrong, (a[0], a[0]), (a * NAN, a), (a, a * NAN), (a[:0], a[:0])]:
         with pytest.raises(UserError):
             measure(*pair)
