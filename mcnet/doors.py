@@ -425,7 +425,6 @@ def save_weights(
     **notes: str,  # further text: name, licence, recipe, step …
 ):
     "Write tensors, config and notes into one safetensors file, atomically."
-    import safetensors.torch
     from safetensors.torch import save_file
 
     shrink = lambda t: t.half() if half and t.is_floating_point() else t

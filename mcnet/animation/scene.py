@@ -26,8 +26,9 @@ from ..media.pictures import fit_square, read_image, to_bytes
 from ..media.video import Video, open_video
 
 # %% auto #0
-__all__ = ['SMALLEST', 'WIDEST', 'SQUARE', 'FRAMED', 'CENTRED', 'NO_FINDER', 'LARGEST', 'centre_box', 'choose_box', 'look_at',
-           'Scene', 'refuse_tiny', 'check_box', 'open_source', 'open_driving', 'compare_start', 'Finish', 'make_finish']
+__all__ = ['SMALLEST', 'WIDEST', 'SQUARE', 'FRAMED', 'CENTRED', 'NO_FINDER', 'LARGEST_DETAIL', 'centre_box', 'choose_box',
+           'look_at', 'Scene', 'refuse_tiny', 'check_box', 'open_source', 'open_driving', 'compare_start', 'Finish',
+           'make_finish']
 
 # %% ../../nbs/animation/23c_scene.ipynb #ca0a9f99
 SMALLEST = 16  # px: a picture with a shorter side shows no face
@@ -189,7 +190,7 @@ def compare_start(
             warnings.warn(Notice(note), stacklevel=3)
 
 # %% ../../nbs/animation/23c_scene.ipynb #1f8e0cf1
-LARGEST = 1024  # px: side of a square with detail
+LARGEST_DETAIL = 1024  # px: side of a square with detail
 
 
 class Finish(typing.NamedTuple):
@@ -222,6 +223,6 @@ def make_finish(
     "Prepare the way out, once for all frames."
     lost = None
     if detail:
-        full = look_at(scene.picture, scene.box, min(LARGEST, max(size, round(scene.box.side))))
+        full = look_at(scene.picture, scene.box, min(LARGEST_DETAIL, max(size, round(scene.box.side))))
         lost = lost_detail(full[None].to(device), size)
     return Finish(scene, lost, paste_back)

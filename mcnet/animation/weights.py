@@ -25,7 +25,7 @@ from ..core import UserError
 from ..doors import atomic_path, file_kind, input_file, load_weights, read_json, shorten
 
 # %% auto #0
-__all__ = ['REGISTRY', 'KINDS', 'WeightSpec', 'known_weights', 'register', 'measure', 'add', 'cache_folder', 'check_file',
+__all__ = ['REGISTRY', 'ENTRY_KINDS', 'WeightSpec', 'known_weights', 'register', 'measure', 'add', 'cache_folder', 'check_file',
            'find_file', 'resolve', 'offline', 'fetch', 'state_of', 'remove', 'show_licence', 'load_network']
 
 # %% ../../nbs/animation/22b_weights.ipynb #cf7b128c
@@ -61,7 +61,7 @@ class WeightSpec(typing.NamedTuple):
         return bool(self.file) and not self.url
 
 
-KINDS = dict.fromkeys(("file", "sha256", "licence", "data", "kind", "url", "note"), str) | {
+ENTRY_KINDS = dict.fromkeys(("file", "sha256", "licence", "data", "kind", "url", "note"), str) | {
     "bytes": int, "config": dict, "scores": dict,
 }  # fmt: skip
 
@@ -77,7 +77,7 @@ def known_weights(
     for name, entry in entries.items():
         fields = entry if isinstance(entry, dict) else {}
         missing = set(WeightSpec._fields) - {"name", *WeightSpec._field_defaults} - set(fields)
-        wrong = [key for key in fields if not isinstance(fields[key], KINDS.get(key, ()))]
+        wrong = [key for key in fields if not isinstance(fields[key], ENTRY_KINDS.get(key, ()))]
         if missing or wrong:
             fault = f"lacks {', '.join(sorted(missing))}" if missing else f"has a {wrong[0]} that cannot be"
             raise UserError(f"{registry}: the entry {shorten(name)} {fault}; mend it, or copy the registry again")

@@ -33,12 +33,12 @@ from ..media.pictures import fit_square, to_bytes, write_image
 from ..media.video import open_video
 
 # %% auto #0
-__all__ = ['LANDMARKS', 'LEADERS', 'BENCHMARK', 'TRACKS', 'Animate', 'ReaderConfig', 'FaceReading', 'shape_features',
+__all__ = ['READER_LANDMARKS', 'LEADERS', 'BENCHMARK', 'TRACKS', 'Animate', 'ReaderConfig', 'FaceReading', 'shape_features',
            'FaceReader', 'load_reader', 'Clip', 'draw_clips', 'fingerprint', 'animating', 'perform', 'name_folders',
            'write_clips', 'reference_films', 'judge_clip', 'benchmark']
 
 # %% ../../nbs/evaluation/31b_benchmark.ipynb #c4ab9439
-LANDMARKS = KeypointConfig(68, width=16, cap=96, blocks=4, scale=0.5, kernel=3, padding=1, jacobian=False)
+READER_LANDMARKS = KeypointConfig(68, width=16, cap=96, blocks=4, scale=0.5, kernel=3, padding=1, jacobian=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ReaderConfig(Config):
     "Sizes of the face reader."
 
     image_size: int = 64  # pictures are brought to this size
-    landmarks: KeypointConfig = LANDMARKS
+    landmarks: KeypointConfig = READER_LANDMARKS
     width: int = 24  # channels of the identity network
     features: int = 32  # numbers that stand for a person
 
