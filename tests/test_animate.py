@@ -4,18 +4,20 @@ import subprocess
 import sys
 import warnings
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
 from inputs import film, picture, tiny_weights
+from PIL import Image
 
 from mcnet.animation.animate import Animator, Cancelled, Settings
-from mcnet.animation.batch import animate_all
+from mcnet.animation.batch import animate_all, is_batch, result_name
 from mcnet.animation.scene import choose_box, open_driving, open_source
-from mcnet.animation.transfer import Transfer
-from mcnet.core import UserError
+from mcnet.animation.transfer import Transfer, carry
+from mcnet.core import Keypoints, UserError
 from mcnet.heads import faces
 from mcnet.media.crops import Box, face_box
 from mcnet.media.frames import frame_times
@@ -190,6 +192,118 @@ def test_a_folder_of_each(animator, tmp_path):
     assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["good--one.mp4"]
 
 
+def test_results_have_names_of_their_own():
+    "Names that could be read in two ways, or are too long, get a checksum."
+    pairs = [("a", "b--c"), ("a--b", "c"), ("a-", "b"), ("a", "-b"), ("a", "b"), ("é" * 120, "b"), ("é" * 120, "c")]
+    names = [result_name(Path(f"{a}.png"), Path(f"{b}.mp4")) for a, b in pairs]
+    assert len(set(names)) == len(pairs) and names[4] == "a--b.mp4"
+    assert all(len(name.encode()) < 255 for name in names)
+
+
+def test_results_are_no_inputs(animator, tmp_path):
+    "A second run over the folder of the first one's results makes nothing of them, and says so."
+    (tmp_path / "sources").mkdir()
+    picture(64, 64).save(tmp_path / "sources" / "ann.png")
+    (tmp_path / "sources" / "notes.txt").write_text("words")
+    film(tmp_path / "talk.mp4", frames=3)
+    (tmp_path / "talks").mkdir()
+    (tmp_path / "talk.mp4").rename(tmp_path / "talks" / "talk.mp4")
+    for _ in range(3):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            animate_all(animator, tmp_path / "sources", tmp_path / "talks", tmp_path / "talks")
+    assert sorted(path.name for path in (tmp_path / "talks").iterdir()) == ["ann--talk.mp4", "talk.mp4"]
+    said = " ".join(str(w.message) for w in caught)
+    assert "are results (ann--talk.mp4)" in said and "cannot be read here (notes.txt)" in said
+
+
+def test_folders_and_files_are_told_apart(animator, driving, tmp_path):
+    "A folder of frames is one video; a folder of pictures does not go into x.mp4."
+    (tmp_path / "frames").mkdir()
+    for number in range(3):
+        picture(64, 64).save(tmp_path / "frames" / f"{number}.png")
+    assert not is_batch(tmp_path / "frames" / "0.png", tmp_path / "frames")
+    assert is_batch(tmp_path / "frames", driving)
+    made = animator.animate(picture(64, 64), tmp_path / "frames", tmp_path / "out")
+    assert made.frames == 3 and len(list((tmp_path / "out").glob("*.png"))) == 3  # frames in, frames out
+    with pytest.raises(UserError, match="name a folder"):
+        animate_all(animator, tmp_path / "frames", driving, tmp_path / "x.mp4")
+    assert not (tmp_path / "x.mp4").exists()
+    with pytest.raises(UserError, match="is a file, not a folder"):
+        animate_all(animator, tmp_path / "frames" / "0.png", driving, tmp_path / "frames" / "1.png")
+
+
+def test_inputs_are_never_written(animator, driving, tmp_path):
+    "Neither the source, nor the driving video, nor the weights."
+    weights = tiny_weights(tmp_path / "w.mp4")  # a name that could be a result's
+    before = weights.read_bytes()
+    mine = Animator(animator.network, "cpu", weights)
+    mine.reader.finder = None
+    with pytest.raises(UserError, match="never overwritten"):
+        mine.animate(picture(), driving, weights)
+    with pytest.raises(UserError, match="never overwritten"):
+        mine.prepare(picture(), driving).write(driving)
+    assert weights.read_bytes() == before
+
+
+@pytest.mark.parametrize("wrong, words", [
+    ({"source": "nobody.png"}, "nobody.png does not exist"), ({"driving": "nothing.mp4"}, "nothing.mp4 does not exist"),
+])  # fmt: skip
+def test_a_missing_input_is_called_missing(animator, driving, tmp_path, wrong, words):
+    "Also where the output could not be written, either."
+    given = {"source": picture(), "driving": driving, "out": tmp_path / "no" / "folder.mp4"} | wrong
+    with pytest.raises(UserError, match=words):
+        animator.animate(**given)
+
+
+def test_another_rate_keeps_length_and_sound(animator, tmp_path):
+    loud = with_sound(film(tmp_path / "long.mp4", frames=20), tmp_path)
+    made = animator.animate(picture(), loud, tmp_path / "out.mp4", fps=30)
+    assert (made.frames, made.fps) == (24, 30)
+    with av.open(str(made.path)) as container:
+        assert container.streams.audio and abs(container.duration / 1e6 - 0.8) < 0.1
+
+
+def test_absolute_motion_is_the_drivers_to_the_bit():
+    "Nothing is limited where nothing is divided by a reference frame."
+    generator = torch.Generator().manual_seed(1)
+    draw = lambda *shape: 9 * torch.randn(*shape, generator=generator)
+    points = lambda n: Keypoints(draw(n, 5, 2), draw(n, 5, 2, 2))
+    source, driving, reference = points(1), points(4), points(1)
+    moved = carry(source, driving, reference, Transfer(relative=False))
+    assert torch.equal(moved.keypoints.value, driving.value) and torch.equal(moved.keypoints.jacobian, driving.jacobian)
+    assert not moved.limited.any()
+
+
+def test_predict_takes_pictures_of_any_clear_kind(animator):
+    "Bytes, half, double, arrays, Pillow, one or several; and what comes out may be edited and used in a loss."
+    generator = torch.Generator().manual_seed(2)
+    batch = (torch.rand(2, 3, 64, 64, generator=generator) * 255).round().byte()
+    unit, array = batch.float() / 255, batch.permute(0, 2, 3, 1).numpy()
+    wanted = animator.predict(unit, unit.flip(0))
+    for kind in (batch, unit.double(), array, unit.half()):
+        other = kind[::-1].copy() if isinstance(kind, np.ndarray) else kind.flip(0)
+        assert (animator.predict(kind, other) - wanted).abs().max() < 5e-3
+    image = Image.fromarray(array[0])
+    assert animator.predict(image, image).shape == animator.predict(unit[0], unit[0]).shape == (1, 3, 64, 64)
+    assert animator.predict(unit[:0], unit[:0]).shape == (0, 3, 64, 64)
+    weight = torch.ones(1, requires_grad=True)
+    (weight * wanted).sum().backward()
+    wanted.mul_(255)
+    next(iter(animator.frames(unit[0], unit))).clamp_(0, 1)
+    assert weight.grad is not None
+
+
+@pytest.mark.parametrize("wrong", [
+    torch.rand(1, 3, 64, 64) * 255, torch.rand(1, 3, 64, 64) - 0.5, torch.full((1, 3, 64, 64), float("nan")),
+    torch.zeros(1, 3, 64, 64, dtype=torch.int64), torch.rand(1, 1, 64, 64), torch.rand(64, 64),
+    torch.rand(1, 3, 32, 32), np.zeros((64, 64, 2), dtype=np.uint8),
+], ids=["255", "negative", "nan", "int64", "grey", "2 axes", "small", "2 channels"])  # fmt: skip
+def test_predict_refuses_what_is_not_clear(animator, wrong):
+    with pytest.raises(UserError):
+        animator.predict(wrong, wrong)
+
+
 def test_a_torn_motion_is_held_back_and_said(animator, driving, monkeypatch, tmp_path):
     "A collapsed Jacobian in the reference frame: finite pictures, and a notice that counts the frames."
     detect = animator.network.detect_keypoints
@@ -207,7 +321,9 @@ def test_a_torn_motion_is_held_back_and_said(animator, driving, monkeypatch, tmp
 
 
 def test_settings_are_checked():
-    for wrong in ({"region": "nose"}, {"strength": 9.0}, {"crop": "face"}, {"best_frame": "last"}, {"smooth": -1.0}):
+    boxes = [{"crop": Box(0.0, 0.0, side)} for side in (-5.0, 0.0, float("nan"), float("inf"))]
+    words = {"region": "nose"}, {"strength": 9.0}, {"crop": "face"}, {"best_frame": "last"}, {"smooth": -1.0}
+    for wrong in (*words, *boxes, {"strength": float("nan")}, {"face": -1}, {"driving_face": -2}):
         with pytest.raises(UserError):
             Settings(**wrong)
     assert Settings().relative and Settings().adapt_scale and Settings().best_frame == "first"

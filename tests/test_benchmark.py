@@ -8,7 +8,7 @@ import torch
 from repository import DATA, ROOT
 from torch import nn
 
-from mcnet.animation.weights import known_weights, load_network
+from mcnet.animation.weights import known_weights, load_network, show_licence
 from mcnet.baseline.grid import identity_grid
 from mcnet.cli import main as cli
 from mcnet.core import Motion, Pair, Prediction, UserError
@@ -20,6 +20,15 @@ from mcnet.media.pictures import read_image, write_image
 from mcnet.media.recording import video_writer
 
 NETWORK = "tiny-synthetic"
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path_factory, monkeypatch, capsys):
+    "A state folder of their own, in which every licence has been shown: what was said before does not matter."
+    monkeypatch.setenv("MCNET_CACHE", str(tmp_path_factory.mktemp("state")))
+    for name, spec in known_weights().items():
+        show_licence(name, spec.licence, spec.data)
+    capsys.readouterr()
 
 
 @pytest.fixture(scope="module")
@@ -328,3 +337,17 @@ def test_real_pairs(tmp_path, capsys):
     assert kept["pairs"] == 6 and kept["people"] == 1 and "nan" not in json.dumps(kept).lower()
     wanted = ["examples.png", "report.json", "report.txt", "scores.png"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == wanted
+
+
+def test_references_keep_their_rows(tmp_path):
+    "A method or a folder called like a reference is refused; folders of one name keep both their results."
+    for name in ("oracle", "Copy", "copy, own warp"):
+        with pytest.raises(UserError, match="reference"):
+            evaluate({name: lambda source, driving: source}, [])
+        with pytest.raises(UserError, match="reference"):
+            bench.benchmark({name: lambda source, film: film}, [])
+    folders = [tmp_path / one / "mine" for one in "ab"]
+    assert list(bench.name_folders(folders)) == ["a/mine", "b/mine"]
+    assert list(bench.name_folders(folders[:1])) == ["mine"]
+    with pytest.raises(UserError, match="reference"):
+        bench.name_folders([tmp_path / "oracle"])

@@ -625,3 +625,27 @@ def test_published_measurements():
         assert line["r"] >= 0.95 and 0.85 <= line["slope"] <= 1.15
     assert scores["drawn"]["found"]["mediapipe"] >= 0.95 * scores["drawn"]["pictures"]
     assert set(scores["film"]["mp4"]) == {"10", "15", "25"} and scores["real"]["pictures"] > 50
+
+
+@pytest.mark.parametrize("measure", [l1, psnr, ssim, sharpness], ids=lambda measure: measure.__name__)
+def test_what_cannot_be_compared_is_refused(measure):
+    "Another batch, another number of channels, whole numbers, other ranges, NaN, one picture without its batch."
+    a = torch.rand(2, 3, 32, 32, generator=dice())
+    wrong = [(a, a[:1]), (a[:, :1], a), (a * 255, a * 255), (2 * a - 1, 2 * a - 1), ((a * 255).byte(),) * 2]
+    for pair in [*wrong, (a[0], a[0]), (a * NAN, a), (a, a * NAN), (a[:0], a[:0])]:
+        with pytest.raises(UserError):
+            measure(*pair)
+
+
+def test_nothing_is_sharp_against_one_colour():
+    a = torch.rand(2, 3, 32, 32, generator=dice())
+    assert sharpness(a, torch.full_like(a, 0.5)).isnan().all()
+    assert sharpness(torch.zeros_like(a), torch.zeros_like(a)).isnan().all()
+
+
+def test_ssim_is_kornias():
+    "The same numbers from another hand: kornia's map where the window fits, whatever the pictures."
+    truth = torch.rand(4, 3, 40, 33, generator=dice())
+    made = (truth + 0.2 * torch.randn(truth.shape, generator=dice())).clamp(0, 1)
+    wanted = kornia_ssim(made, truth, window_size=11, max_val=1.0, padding="valid").flatten(1).mean(1)
+    torch.testing.assert_close(ssim(made, truth), wanted, atol=1e-4, rtol=0)

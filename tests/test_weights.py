@@ -20,6 +20,7 @@ from mcnet.animation.weights import (
     REGISTRY,
     WeightSpec,
     add,
+    cache_folder,
     check_file,
     fetch,
     find_file,
@@ -439,3 +440,49 @@ def test_face_landmarker_is_the_registered_one(cache, monkeypatch):
         pytest.skip(f"../shared/data/weights/{spec.file} is not there")
     monkeypatch.setenv("MCNET_DATA", str(folder))
     assert find_file("face-landmarker") == folder / "weights" / spec.file
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{", "{\"a\": 3}", "{\"a\": {\"file\": \"../b\"}}"])
+def test_a_damaged_registry_is_named(tmp_path, text):
+    path = tmp_path / "weights.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="weights.json"):
+        known_weights(path)
+
+
+def test_a_user_without_a_home(monkeypatch):
+    "As in a container: no HOME, and no entry in the list of users."
+    for name in ("HOME", "MCNET_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def homeless(cls):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", classmethod(homeless))
+    assert cache_folder().name == "mcnet"
+    assert find_file("face-landmarker") is None or find_file("face-landmarker").is_file()
+
+
+def test_names_need_no_pytorch():
+    "Listing and resolving load neither PyTorch nor Pillow nor FFmpeg."
+    code = "import sys; from mcnet.animation.weights import known_weights, resolve; known_weights(); resolve('tiny');"
+    code += "print(*{'torch', 'av', 'PIL', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "\n"), done
+
+
+def test_a_login_page_is_no_beginning(server, spec, cache):
+    "A page instead of the file is refused, and the next try starts with nothing of it."
+    server.manners = {"content": b"<!DOCTYPE html><html>please log in</html>"}
+    with pytest.raises(UserError):
+        quick(spec)
+    assert not [path for path in cache.iterdir() if path.suffix == ".part"]
+    server.manners = {}
+    assert quick(spec).read_bytes() == CONTENT
+
+
+def test_the_folder_of_a_training_stands_for_its_weights(tmp_path):
+    with pytest.raises(UserError, match="is a folder"):
+        resolve(tmp_path)
+    (tmp_path / "weights.safetensors").write_bytes(b"x")
+    assert resolve(tmp_path) == tmp_path / "weights.safetensors"
