@@ -135,7 +135,7 @@ def test_unwritable_out(animate, good, tmp_path):
     assert "something.mp4" in animate(out=tmp_path / "taken.mp4")
     (tmp_path / "file").touch()
     assert "cannot write" in animate(out=tmp_path / "file" / "out.mp4")
-    assert "also an input" in animate(out=good / "driving.mp4")
+    assert "is an input" in animate(out=good / "driving.mp4")
 
 
 def test_folder_without_permission(animate, tmp_path):

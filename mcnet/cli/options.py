@@ -52,7 +52,7 @@ def progress_bar(
         bar.start()  # not before: what never moves is not shown
         bar.update(task, completed=done, total=total or None)
         now = time.monotonic()
-        if not console.is_terminal and now - last[0] >= SILENCE:
+        if not console.is_terminal and done != total and now - last[0] >= SILENCE:
             last[0] = now
             left = f" of {total}, about {(total - done) * (now - began) / done:.0f} s to go" if total and done else ""
             say(f"{what}: {done}{left}")
