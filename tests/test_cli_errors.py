@@ -279,7 +279,8 @@ def test_train(capsys, tmp_path):
     assert "holds no" in refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--data", tmp_path)
     gone = refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--data", tmp_path / "no")
     assert "does not exist" in gone
-    assert "no recipe called secret" in refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--recipe", "secret")
+    unknown = refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--recipe", "secret")
+    assert "no recipe called secret" in unknown
     assert "leave --config" in refused(
         capsys, tmp_path, "train", "--out", out, "--steps", 1, "--weights", "tiny", "--config", "small"
     )
