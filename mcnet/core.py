@@ -17,10 +17,6 @@ __all__ = ['printable', 'UserError', 'Notice', 'check_shape', 'Pair', 'Keypoints
 if typing.TYPE_CHECKING:  # it takes seconds to load: only functions that compute import it
     import torch
 
-# %% ../nbs/00a_core.ipynb #9208ff25
-if typing.TYPE_CHECKING:  # PyTorch takes a second to import: who only checks a name should not wait for it
-    import torch
-
 # %% ../nbs/00a_core.ipynb #050fccda
 def printable(text: str) -> str:
     "A text that can be printed: control characters, and bytes of a name that are no UTF-8, are spelt out."
