@@ -135,7 +135,7 @@ def test_unwritable_out(animate, good, tmp_path):
     assert "something.mp4" in animate(out=tmp_path / "taken.mp4")
     (tmp_path / "file").touch()
     assert "cannot write" in animate(out=tmp_path / "file" / "out.mp4")
-    assert "also an input" in animate(out=good / "driving.mp4")
+    assert "is an input" in animate(out=good / "driving.mp4")
 
 
 def test_folder_without_permission(animate, tmp_path):
@@ -279,7 +279,8 @@ def test_train(capsys, tmp_path):
     assert "holds no" in refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--data", tmp_path)
     gone = refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--data", tmp_path / "no")
     assert "does not exist" in gone
-    assert "no recipe called secret" in refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--recipe", "secret")
+    unknown = refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--recipe", "secret")
+    assert "no recipe called secret" in unknown
     assert "leave --config" in refused(
         capsys, tmp_path, "train", "--out", out, "--steps", 1, "--weights", "tiny", "--config", "small"
     )

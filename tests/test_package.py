@@ -44,7 +44,21 @@ def test_help_is_quick():
     assert seconds_when_free(script("mcnet"), "--help") <= 0.3
 
 
-@pytest.mark.parametrize("statement", ["import mcnet", "import mcnet.cli.main"])
+def test_a_wrong_path_is_answered_quickly():
+    "A picture that is not there is named within 0.6 s: PyTorch is not waited for."
+    words = "--source", "nobody.png", "--driving", "nobody.mp4", "--out", "out.mp4"
+    assert seconds_when_free(script("mcnet"), "animate", *words, code=2) <= 0.6
+
+
+def test_the_list_of_weights_is_quick():
+    "mcnet weights list takes at most 0.5 s."
+    assert seconds_when_free(script("mcnet"), "weights", "list") <= 0.5
+
+
+QUICK = "mcnet", "mcnet.cli.main", "mcnet.doors", "mcnet.animation.weights"
+
+
+@pytest.mark.parametrize("statement", [f"import {module}" for module in QUICK])
 def test_import_is_light(statement):
     "Neither torch nor kornia nor matplotlib is imported before it is needed."
     done = run(sys.executable, "-c", f"{statement}, sys; print(*sys.modules, sep='\\n')")
