@@ -35,11 +35,11 @@ from mcnet.evaluation.metrics import (
     thirds,
 )
 from mcnet.heads.faces import FacePairs
-from mcnet.media.crops import MediapipeLandmarks
+from mcnet.media.finders import MediapipeLandmarks
 from mcnet.media.frames import read_frames, video_info
 from mcnet.media.pictures import fit_square, read_image
 from mcnet.memory.network import with_compensator
-from mcnet.training.losses import PerceptualLoss, VGGFeatures
+from mcnet.training.perceptual import PerceptualLoss, VGGFeatures
 
 DATA = Path(__file__).parents[1] / "data"
 VGG_FILE = "vgg19_conv1_1_to_conv3_4_fp16.safetensors"

@@ -36,7 +36,7 @@ def broken_runs() -> dict[str, dict]:
     "Mistakes that everybody makes once, as arguments of `run_reference`."
     config = reference_config()
     return {
-        "rate x 20": {"config": config.replace(learning_rate=20 * config.learning_rate)},
+        "rate x 20": {"config": config.replace(learning_rate=20 * config.schedule.learning_rate)},
         "pairs mixed up": {"pairs": MixedUp()},
         "detector frozen": {"frozen": "detector"},
     }

@@ -28,16 +28,18 @@ from pack_frames import unpack
 
 from mcnet.baseline.talking_head import OnlyWarped, TalkingHead
 from mcnet.core import pick_device, seed_everything
+from mcnet.core import load_weights, pick_device, seed_everything
 from mcnet.data.pairs import ClipPairs, FramePairs, load_clip
 from mcnet.doors import load_weights
 from mcnet.evaluation.judges import follow, openings
 from mcnet.heads.faces import FacePairs
-from mcnet.media.crops import MediapipeLandmarks
+from mcnet.media.finders import MediapipeLandmarks
 from mcnet.media.pictures import fit_square
 from mcnet.memory.files import save_model
 from mcnet.memory.network import MCNet, MCNetConfig
-from mcnet.training.loop import mix, train
-from mcnet.training.losses import PerceptualLoss, VGGFeatures
+from mcnet.training.batches import mix
+from mcnet.training.loop import train
+from mcnet.training.perceptual import PerceptualLoss, VGGFeatures
 from mcnet.training.recipes import TrainConfig
 
 VGG_FILE = "vgg19_conv1_1_to_conv3_4_fp16.safetensors"

@@ -3,21 +3,23 @@
 import json
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 import torch
 from test_training import QUICK, Shifted, equal, network, run
 
 from mcnet.core import Notice, UserError
-from mcnet.doors import load_weights
-from mcnet.training.checkpoints import Stopped, find_checkpoints, read_checkpoint
+from mcnet.doors import atomic_path, load_weights
+from mcnet.training.checkpoints import Stopped, averaged_weights, find_checkpoints, hold_folder, read_checkpoint
 
-OFTEN = QUICK.replace(save_minutes=0)  # a checkpoint after every step
+OFTEN = QUICK.replace(save_minutes=0.0)  # a checkpoint after every step
 
 
 class Recorded(Shifted):
@@ -180,6 +182,143 @@ def test_a_lone_damaged_checkpoint_is_named(tmp_path):
     with pytest.raises(UserError, match="checkpoint.pt is not a complete checkpoint"):
         run(network(), out=tmp_path)
     assert file.stat().st_size == 1000
+
+
+# ---- nothing of others is lost, and nobody waits without end
+
+
+def test_only_our_own_leftovers_are_removed(tmp_path):
+    "A hidden .pt of somebody else stays; what a killed process was writing goes."
+    mine = [tmp_path / name for name in (".notes.pt", ".checkpoint.pt", ".checkpoint-old.pt", ".model-abcdefgh.pt")]
+    for path in mine:
+        path.write_bytes(b"dear to somebody")
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()  # a process of this machine that has died
+    with atomic_path(tmp_path / "checkpoint.pt") as half:
+        ours = half.with_name(re.sub(rf"-{os.getpid()}-", f"-{child.pid}-", half.name))
+    (tmp_path / "checkpoint.pt").unlink()
+    ours.write_bytes(b"half a checkpoint")
+    run(network(), config=QUICK.replace(steps=1), out=tmp_path)
+    assert all(path.read_bytes() == b"dear to somebody" for path in mine) and not ours.exists()
+
+
+def test_inputs_are_never_written(tmp_path):
+    "The weights that a run starts from stay as they are, in the run's own folder or in a stranger's."
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"somebody's")
+    with pytest.raises(UserError, match="without a checkpoint and would be overwritten"):
+        run(network(), out=tmp_path)
+    assert weights.read_bytes() == b"somebody's" and not list(tmp_path.glob("checkpoint*"))
+    weights.unlink()
+    run(network(), out=tmp_path)
+    before = weights.read_bytes()
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(weights)
+    for path in (weights, link, f"{tmp_path}/./weights.safetensors"):
+        with pytest.raises(UserError, match="what this run starts from and would be overwritten"):
+            run(network(seed=1), config=QUICK.replace(steps=20), out=tmp_path, inputs=[path])
+    assert weights.read_bytes() == before
+    run(network(seed=1), out=tmp_path / "another", inputs=[weights])
+
+
+def test_a_pipe_is_not_opened(tmp_path):
+    "A fifo called checkpoint.pt is named at once; opening it would wait for ever."
+    os.mkfifo(tmp_path / "checkpoint.pt")
+    with pytest.raises(UserError, match="checkpoint.pt is not a file; move it away"):
+        run(network(), out=tmp_path)
+    with pytest.raises(UserError, match="is not a file"):
+        read_checkpoint(tmp_path / "checkpoint.pt")
+
+
+class Surprise:
+    def __reduce__(self):
+        return os.mkdir, ("you-have-been-had",)
+
+
+@pytest.mark.parametrize("kind", ["evil", "other", "list"])
+def test_foreign_checkpoints_are_left_alone(tmp_path, monkeypatch, kind):
+    "Another program's file, or one that would run code: our sentence only, nothing run, nothing moved."
+    monkeypatch.chdir(tmp_path)
+    content = {"evil": Surprise(), "other": {"state_dict": {"w": torch.ones(2)}}, "list": [torch.ones(2)]}[kind]
+    torch.save(content, tmp_path / "checkpoint.pt")
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    with pytest.raises(UserError, match="was not written by a training run of mcnet; move it away") as caught:
+        run(network(), out=tmp_path)
+    assert "weights_only" not in str(caught.value) and caught.value.__suppress_context__ == (kind == "evil")
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before and not (tmp_path / "you-have-been-had").exists()
+
+
+def test_two_runs_cannot_share_a_folder(tmp_path):
+    "The second is refused at once, and the first goes on; a folder whose run has died is free."
+    told = []
+
+    def second(state):
+        if state.step == 2:
+            with pytest.raises(UserError, match="another run is at work in") as caught:
+                run(network(), out=tmp_path)
+            told.append(caught.value)
+
+    run(network(), out=tmp_path, on_step=second)
+    assert told and read_checkpoint(tmp_path / "checkpoint.pt")["step"] == 10
+    child = os.fork()
+    if not child:
+        with hold_folder(tmp_path):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    with hold_folder(tmp_path):
+        pass
+
+
+def test_a_full_disk_at_the_last_moment(tmp_path, through):
+    "Steps are done, the checkpoint is written, the weights do not fit: a sentence; the same run again writes them."
+    from safetensors import SafetensorError
+
+    def full(path, model):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(UserError, match="cannot write .*weights.safetensors: the disk seems to be full; make room"):
+        run(network(), out=tmp_path, save=full)
+    again = network(seed=1)
+    run(again, out=tmp_path)
+    assert equal(through, again.state_dict()) and (tmp_path / "weights.safetensors").exists()
+
+
+def test_one_clip_that_cannot_be_decoded(tmp_path):
+    "It costs its batches and a notice, not the night; a source of nothing else ends the run."
+
+    class Torn(Shifted):
+        def __init__(self, torn):
+            super().__init__()
+            self.torn = torn
+
+        def batch(self, number):
+            if self.torn(number):
+                raise UserError("clip_7.mp4 cannot be decoded; remove it or copy it again")
+            return super().batch(number)
+
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        history = run(network(), Torn(lambda number: number == 3))
+    said = [str(note.message) for note in notes if issubclass(note.category, Notice)]
+    assert said == ["batch 3 was left out: clip_7.mp4 cannot be decoded; remove it or copy it again"]
+    assert history.rows[-1]["step"] == 10
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(UserError, match="clip_7.mp4 cannot be decoded"):
+            run(network(), Torn(lambda number: True))
+
+
+def test_weights_of_older_checkpoints_can_be_read(tmp_path):
+    "A checkpoint from before there were players does not go on, and says so; its averaged weights load."
+    run(network(), out=tmp_path)
+    values = read_checkpoint(tmp_path / "checkpoint.pt")
+    old = values | values.pop("players")["generator"] | {"config": {"perceptual": 3.0, "steps": 10}}
+    for path in find_checkpoints(tmp_path):
+        path.unlink()
+    torch.save({name: value for name, value in old.items() if name != "players"}, tmp_path / "checkpoint.pt")
+    network().load_state_dict(averaged_weights(tmp_path / "checkpoint.pt"))
+    with pytest.raises(UserError, match="is of an older mcnet, this run of generator; use the same, or another folder"):
+        run(network(), out=tmp_path)
 
 
 def test_so_many_are_kept(tmp_path):

@@ -6,7 +6,7 @@ from mcnet.evaluation.curves import MILESTONES, REFERENCE, check_run, first_step
 def test_a_broken_run_is_noticed_within_ten_steps():
     "Page 31c runs the sound one; here the learning rate is twenty times too high."
     config = reference_config()
-    broken = first_steps(10, people=4, config=config.replace(learning_rate=20 * config.learning_rate))
+    broken = first_steps(10, people=4, config=config.replace(learning_rate=20 * config.schedule.learning_rate))
     assert check_run(broken, ["loss"])
 
 
@@ -15,5 +15,5 @@ def test_the_published_runs_are_of_this_recipe():
     rates = dict(published_runs()["seed 0"].curve("learning_rate"))
     last = reference_config()
     assert set(rates) == set(range(5, REFERENCE["steps"] + 1, 5))
-    assert abs(rates[REFERENCE["steps"]] - last.learning_rate * last.floor) < 1e-6
+    assert abs(rates[REFERENCE["steps"]] - last.schedule.learning_rate * last.schedule.floor) < 1e-6
     assert [row["step"] for row in published_runs()["seed 0"].scores] == list(MILESTONES)

@@ -1,5 +1,8 @@
 "The training loop where a notebook cell cannot go: killed processes, several processes, a pair learned by heart."
 
+import dataclasses
+import json
+import math
 import os
 import subprocess
 import sys
@@ -15,13 +18,14 @@ from mcnet.baseline.keypoints import KeypointConfig, KeypointDetector
 from mcnet.baseline.motion import DenseMotion, MotionConfig
 from mcnet.baseline.talking_head import TalkingHead
 from mcnet.core import Pair, UserError
+from mcnet.training.batches import join_pairs, mix
 from mcnet.training.checkpoints import averaged_weights, read_checkpoint, start_run
-from mcnet.training.loop import mix, train, train_step
-from mcnet.training.losses import FilterFeatures, PerceptualLoss
-from mcnet.training.recipes import TrainConfig
-from mcnet.training.terms import join_pairs
+from mcnet.training.loop import train, train_step
+from mcnet.training.perceptual import FilterFeatures, PerceptualLoss
+from mcnet.training.recipes import Schedule, TrainConfig
+from mcnet.training.terms import LossWeights, generator_player
 
-QUICK = TrainConfig.quick().replace(steps=10, minutes=0, log_every=5, norm_batches=2, amp="no", milestones=())
+QUICK = TrainConfig.quick().replace(steps=10, minutes=0.0, log_every=5, norm_batches=2, amp="no", milestones=())
 
 
 def network(width=4, seed=0):
@@ -56,6 +60,12 @@ def run(model, pairs=None, config=QUICK, **options):
     return train(model, pairs or Shifted(), config, perceptual=perceptual, device="cpu", **options)
 
 
+def begin(model, config):
+    "A run of the smallest kind that has not taken a step."
+    player = generator_player(model, PerceptualLoss(FilterFeatures()), config.losses)
+    return start_run([player], config, device="cpu")
+
+
 def equal(one, other):
     return all(torch.equal(a, b) for a, b in zip(one.values(), other.values(), strict=True))
 
@@ -77,7 +87,7 @@ def test_bfloat16_agrees_with_float32():
     "The same step in either precision gives nearly the same losses."
     losses = []
     for amp in ("no", "bf16"):
-        state = start_run(network(), QUICK.replace(amp=amp), PerceptualLoss(FilterFeatures()), device="cpu")
+        state = begin(network(), QUICK.replace(amp=amp))
         train_step(state, Shifted().batch(0))
         losses.append(state.pending[0][0].item())
     assert abs(losses[1] / losses[0] - 1) < 0.02, losses
@@ -96,14 +106,57 @@ def test_minutes_end_a_run():
     "A limit in minutes holds, and the schedule follows it."
     history = run(network(), config=QUICK.replace(steps=0, minutes=0.03, log_every=1))
     assert 1.8 <= history.rows[-1]["seconds"] < 20
-    assert history.rows[-1]["learning_rate"] < 0.1 * QUICK.learning_rate
+    assert history.rows[-1]["learning_rate"] < 0.1 * QUICK.schedule.learning_rate
 
 
-def test_minutes_and_steps_have_limits():
-    "A setting that cannot be is refused before anything is drawn."
-    for settings, words in (({"keep": 0}, "keep is 0"), ({"accumulate": 0}, "accumulate is 0")):
-        with pytest.raises(UserError, match=words):
-            QUICK.replace(**settings)
+PARTS = {part.name: getattr(QUICK, part.name) for part in dataclasses.fields(QUICK)}
+FIELDS = [(name, field.name) for name, part in PARTS.items() for field in dataclasses.fields(part)]
+WRONG = {  # by the type of a setting
+    bool: (0, 1, "yes", None),
+    str: (3, None, math.nan),
+    tuple: ((0.5, -1.0), (0.5, math.nan), 0.5, ("a", "b"), [0.5, 0.6]),
+    int: (math.nan, math.inf, 0.5, -(10**15), True, "much", None),
+    float: (math.nan, math.inf, -math.inf, -0.5, True, "much", None, torch.ones(1)),
+}
+
+
+@pytest.mark.parametrize(("part", "name"), FIELDS, ids=lambda word: word)
+def test_every_setting_has_limits(part, name):
+    "What is no number, no share, no such word is refused in one sentence that names the setting and what is allowed."
+    usual = getattr(PARTS[part], name)
+    for value in WRONG[type(usual)]:
+        with pytest.raises(UserError, match=f"^{name} (is|are) [^;]{{0,60}}; give .+") as caught:
+            QUICK.replace(**{name: value})
+        assert len(str(caught.value)) < 200
+    assert getattr(getattr(QUICK.replace(**{name: usual}), part), name) == usual
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fits"),
+    [("warmup", 1.0, False), ("warmup", 0.0, True), ("guided_until", 0.0, False), ("guided_until", 1.0, True),
+     ("ema", 1.0, True), ("ema", 1.1, False), ("floor", 2.0, False), ("keep", 0, False), ("accumulate", 0, False),
+     ("accumulate", 1.5, False), ("distance_form", "step", False), ("amp", "fp8", False), ("shape", "stairs", False),
+     ("milestones", (0.5, 0.2), False), ("milestones", (0.0, 1.0), True), ("betas", (0.9, 1.0), False)],
+)  # fmt: skip
+def test_the_ends_of_the_limits(name, value, fits):
+    "Where a setting's interval ends, and that what it allows does no harm."
+    if not fits:
+        with pytest.raises(UserError, match=name):
+            QUICK.replace(**{name: value})
+        return
+    config = QUICK.replace(**{name: value}, steps=2, flow=1.0, log_every=1)
+    assert math.isfinite(run(network(), Shifted(truth=True), config).rows[-1]["loss"])
+
+
+def test_a_config_in_parts():
+    "Parts and settings may be given; a name that no part knows is refused; a file gives back what it was given."
+    config = TrainConfig(losses=LossWeights(flow=2.0), schedule=Schedule(steps=5)).replace(batch_size=3)
+    assert (config.recipe, config.schedule.steps, config.run.batch_size) == ("guided", 5, 3)
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    with pytest.raises(UserError, match="no setting speed; choose perceptual"):
+        config.replace(speed=3)
+    with pytest.raises(UserError, match="neither steps nor minutes"):
+        config.replace(steps=0)
 
 
 # ---- precision, parts, processes
@@ -128,14 +181,14 @@ def test_fp16_learns_on_cuda():
 
 def test_an_overflow_is_left_out():
     "The scaler of float16, as it would work on a GPU: too large a scale costs a step, not the run, and is halved."
-    state = start_run(network(), QUICK, PerceptualLoss(FilterFeatures()), device="cpu")
-    state.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=1000)
+    state = begin(network(), QUICK)
+    scaler = state.learners[0].scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=1000)
     before = [parameter.clone() for parameter in state.model.parameters()]
     train_step(state, Shifted().batch(0))
     assert all(torch.equal(a, b) for a, b in zip(before, state.model.parameters(), strict=True))
-    assert state.pending[0].isfinite().all() and state.scaler.get_scale() == 2.0**126
-    while state.scaler.get_scale() > 2.0**100:
-        state.scaler.update(2.0**16)
+    assert state.pending[0].isfinite().all() and scaler.get_scale() == 2.0**126
+    while scaler.get_scale() > 2.0**100:
+        scaler.update(2.0**16)
     train_step(state, Shifted().batch(1))
     assert not torch.equal(before[0], next(iter(state.model.parameters())))
 
@@ -154,7 +207,7 @@ def test_parts_are_one_large_batch():
     "Gradients of two accumulated batches are those of both in one; with clipping, scaling of the loss and transforms."
     gradients = []
     for parts in ([Joined().batch(0)], [Shifted().batch(0), Shifted().batch(1)]):
-        state = start_run(network(), FROZEN, PerceptualLoss(FilterFeatures()), device="cpu")
+        state = begin(network(), FROZEN)
         train_step(state, *parts)
         gradients.append(torch.cat([parameter.grad.flatten() for parameter in state.model.parameters()]))
     assert (gradients[0] - gradients[1]).norm() <= 1e-5 * gradients[0].norm()

@@ -24,13 +24,14 @@ from filelock import FileLock
 
 from ..core import UserError
 from ..doors import atomic_path, load_weights
-from ..memory.files import load_model
-from ..memory.network import MCNet
-from ..memory.official import SUFFIXES, from_checkpoint
 
 # %% auto #0
 __all__ = ['REGISTRY', 'WeightSpec', 'known_weights', 'register', 'measure', 'add', 'cache_folder', 'check_file', 'find_file',
            'resolve', 'offline', 'fetch', 'state_of', 'remove', 'show_licence', 'load_network']
+
+# %% ../../nbs/animation/22b_weights.ipynb #5b76488c
+if typing.TYPE_CHECKING:  # PyTorch takes a second to import: a list of names should not wait for it
+    from mcnet.memory.network import MCNet
 
 # %% ../../nbs/animation/22b_weights.ipynb #7213bfed
 REGISTRY = Path(str(files("mcnet"))) / "assets" / "weights.json"
@@ -370,6 +371,9 @@ def load_network(
     registry: str | Path = REGISTRY,
 ) -> MCNet:  # in eval mode
     "Resolve, check, build, fill in, and show the licence where it is not the code's own. Raises `UserError`."
+    from mcnet.memory.files import load_model
+    from mcnet.memory.official import SUFFIXES, from_checkpoint
+
     spec = known_weights(registry).get(str(weights))
     if spec and spec.kind != "network":
         raise UserError(f"{weights} is no network but {spec.file}; mcnet weights list shows what is one")

@@ -20,7 +20,7 @@ from ..heads.faces import FacePairs
 from ..memory.network import MCNet, MCNetConfig
 from ..training.checkpoints import History
 from ..training.loop import train
-from ..training.losses import FilterFeatures, PerceptualLoss
+from ..training.perceptual import FilterFeatures, PerceptualLoss
 from ..training.recipes import TrainConfig
 
 # %% auto #0

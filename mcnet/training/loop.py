@@ -14,9 +14,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from ..baseline.grid import resize_map
@@ -24,23 +26,25 @@ from ..core import Pair, Prediction, UserError
 from ..doors import atomic_path, save_weights
 from ..plots import setup, show_strip
 from . import checkpoints
-from .checkpoints import DETERMINANT, History, Stopped, TrainState, save_checkpoint, start_run
+from .batches import batches, count_samples, map_tensors, to_device
+from mcnet.training.checkpoints import (
+    DETERMINANT,
+    FULL,
+    History,
+    Learner,
+    Stopped,
+    TrainState,
+    save_checkpoint,
+    start_run,
+)
 from .progress import Ahead, Meter, in_notebook, pinned, reporting, tensorboard
 from .recipes import TrainConfig, copy_buffers, recompute_statistics, scheduled_rate, update_average
-from .terms import Mixture, batches
+from .terms import Player, RunProgress, Term, generator_player
 
 # %% auto #0
-__all__ = ['mix', 'train_step', 'preview_figure', 'train']
+__all__ = ['train_step', 'preview_figure', 'train_players', 'train']
 
-# %% ../../nbs/training/09f_loop.ipynb #c6c2620c
-def mix(
-    iterables: list[Iterable[Pair]],  # e.g. real pairs in batches of 11 and synthetic ones in batches of 5
-    seed: int = 0,  # of the order of the pairs within a batch
-) -> Mixture:
-    "Mix kinds of pairs within every batch, so that batch normalisation always sees the same mixture."
-    return Mixture(iterables, seed)
-
-# %% ../../nbs/training/09f_loop.ipynb #7f19918e
+# %% ../../nbs/training/09f_loop.ipynb #03a415b5
 @contextmanager
 def _compiling(on: bool) -> Iterator[None]:
     "Say in one sentence that torch.compile failed: it needs a compiler, and not every machine has one."
@@ -53,54 +57,86 @@ def _compiling(on: bool) -> Iterator[None]:
         raise UserError(f"torch.compile failed ({why}); leave compile out, or install a C++ compiler") from error
 
 
-def _gradients(state: TrainState, parts: tuple[Pair, ...]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    "Gradients of the mean over all parts; the mean terms, and for each keypoint the smallest determinant."
+@contextmanager
+def _held_still(modules: list[nn.Module]) -> Iterator[None]:
+    "Networks through which gradients may pass, but that do not collect any."
+    learning = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+# %% ../../nbs/training/09f_loop.ipynb #6ae55374
+def _gradients(
+    state: TrainState, learner: Learner, parts: tuple[Any, ...], made: list[dict]
+) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+    "Gradients of a player's mean over all parts; the mean terms, and for each keypoint the smallest determinant."
     accelerator, means, lowest = state.accelerator, {}, []
-    for number, pair in enumerate(parts):
-        last = number == len(parts) - 1
-        pair = Pair(*[None if tensor is None else tensor.to(state.device, non_blocking=True) for tensor in pair])
-        world = accelerator.num_processes
+    world, last_learner = accelerator.num_processes, learner is state.learners[-1]
+    for number, sample in enumerate(parts):
         share = number * world + accelerator.process_index, len(parts) * world
-        with nullcontext() if last else accelerator.no_sync(state.objective):
-            with _compiling(state.config.compile):
-                terms, dets = state.objective(pair, state.step, state.progress, share)
-            state.scaler.scale(sum(terms.values()) / len(parts)).backward()
+        progress = RunProgress(state.progress, state.step, state.config.run.seed, *share)
+        with nullcontext() if number == len(parts) - 1 else accelerator.no_sync(learner.objective):
+            with _compiling(state.config.run.compile):
+                terms, watched, prediction = learner.objective(to_device(sample, state.device), progress, made[number])
+            learner.scaler.scale(sum(terms.values()) / len(parts)).backward()
+        if not last_learner:
+            made[number][learner.player.name] = map_tensors(prediction, torch.Tensor.detach)
         for name, term in terms.items():
             means[name] = means.get(name, 0.0) + term.detach() / len(parts)
-        lowest.append(dets.abs().amin(0))  # (K,)
-    return means, torch.stack(lowest).amin(0)
+        lowest += [] if watched is None else [watched.abs().amin(0)]  # (K,)
+    return means, torch.stack(lowest).amin(0) if lowest else None
 
-# %% ../../nbs/training/09f_loop.ipynb #b0340036
+
+def _move(state: TrainState, learner: Learner) -> dict[str, torch.Tensor]:
+    "One step of a player's optimiser and of its average; the gradient norms of its nets."
+    schedule, scaler, nets = state.config.schedule, learner.scaler, dict(learner.model.named_children())
+    own = list(learner.model.parameters(recurse=False))
+    rate = scheduled_rate(state.progress, schedule)
+    for group in learner.optimizer.param_groups:
+        group["lr"] = rate * group["scale"]
+    scaler.unscale_(learner.optimizer)
+    parameters = {name: list(net.parameters()) for name, net in nets.items()} | ({"itself": own} if own else {})
+    limit = schedule.clip or math.inf
+    norms = {name: nn.utils.clip_grad_norm_(some, limit).to(state.device) for name, some in parameters.items()}
+    if scaler.is_enabled():  # an overflow is the scaler's business: it leaves the step out
+        norms = {name: norm.nan_to_num(posinf=0.0) for name, norm in norms.items()}
+    scaler.step(learner.optimizer)
+    scaler.update()
+    update_average(learner.average, learner.model, min(schedule.ema, (1 + state.step) / (10 + state.step)))
+    return norms
+
+# %% ../../nbs/training/09f_loop.ipynb #7c09aaa5
 def train_step(
     state: TrainState,  # changed in place
-    *parts: Pair,  # one batch, or `accumulate` batches of one size
+    *parts: Any,  # one sample, or `accumulate` samples of one size
 ):
-    "Losses, gradients, one step of Adam, one step of the average. Nothing here waits for a GPU."
-    config, rate = state.config, scheduled_rate(state.progress, state.config)
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate * group["scale"]
-    state.optimizer.zero_grad(set_to_none=True)
-    terms, nearest = _gradients(state, parts)
-    state.scaler.unscale_(state.optimizer)
-    limit, nets = config.clip or math.inf, dict(state.model.named_children())
-    norms = [nn.utils.clip_grad_norm_(net.parameters(), limit).to(nearest.device) for net in nets.values()]
-    if state.scaler.is_enabled():  # an overflow is the scaler's business: it leaves the step out
-        norms = [norm.nan_to_num(posinf=0.0) for norm in norms]
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
-    update_average(state.average, state.model, min(config.ema, (1 + state.step) / (10 + state.step)))
+    "For each player losses, gradients, one step of its optimiser and its average. Nothing here waits for a GPU."
+    columns, made = {}, [{} for _ in parts]
+    for learner in state.learners:
+        others = [other.model for other in state.learners if other is not learner]
+        learner.optimizer.zero_grad(set_to_none=True)
+        with _held_still(others):
+            terms, nearest = _gradients(state, learner, parts, made)
+        norms = _move(state, learner)
+        who = "" if learner is state.learners[0] else f"{learner.player.name} "
+        columns |= {f"{who}loss": sum(terms.values())} | {f"{who}{name}": term for name, term in terms.items()}
+        columns |= {f"gradient of {who}{name}": norm for name, norm in norms.items()}
+        for k, value in enumerate(() if nearest is None else nearest):
+            columns[f"{DETERMINANT}of {who}keypoint {k}"] = value
     state.step += 1
-    state.names = ["loss", *terms, *(f"gradient of {name}" for name in nets)]
-    state.names += [f"{DETERMINANT}of keypoint {k}" for k in range(len(nearest))]
-    values = torch.stack([sum(terms.values()), *terms.values(), *norms]).float()
-    state.pending.append(torch.cat([values, nearest]))
+    state.names = list(columns)
+    state.pending.append(torch.stack([value.float() for value in columns.values()]))
 
 # %% ../../nbs/training/09f_loop.ipynb #f5cae7e9
 def _write_row(state: TrainState, meter: Meter):
     "Append the mean losses since the last row, and the speed, to the history."
     means = dict(zip(state.names, checkpoints.look_at_losses(state).mean(0).tolist(), strict=True))
     means = {name: value for name, value in means.items() if not name.startswith(DETERMINANT)}
-    now = {"step": state.step, "seconds": state.seconds, "learning_rate": scheduled_rate(state.progress, state.config)}
+    now = {"step": state.step, "seconds": state.seconds, "learning_rate": scheduled_rate(state.progress, state.config.schedule)}
     state.history.rows.append(now | means | meter.read())
     state.pending = []
 
@@ -166,16 +202,16 @@ class _Hooks:
     save: Callable
 
 
-def _run_steps(state: TrainState, stream: Iterator[Pair], hooks: _Hooks) -> str:
+def _run_steps(state: TrainState, stream: Iterator[Any], hooks: _Hooks) -> str:
     "Steps until the run is done, or until somebody asks to stop: then who it was."
-    began, config = time.perf_counter() - state.seconds, state.config
+    began, config = time.perf_counter() - state.seconds, state.config.run
     meter, saved, who = Meter(state.device), time.perf_counter(), ""
     with checkpoints.stop_requests() as asked:
         while state.progress < 1 and not who:
             with meter.spending("data"):
                 parts = [next(stream) for _ in range(config.accumulate)]
             train_step(state, *parts)
-            meter.images += len(parts) * len(parts[0].source) * state.accelerator.num_processes
+            meter.images += sum(map(count_samples, parts)) * state.accelerator.num_processes
             state.seconds = time.perf_counter() - began
             hooks.step(state)
             state.seconds, who = _agree(state, state.seconds, asked())
@@ -193,19 +229,31 @@ def _run_steps(state: TrainState, stream: Iterator[Pair], hooks: _Hooks) -> str:
         _write_row(state, meter)
     return "" if state.progress >= 1 else who
 
-# %% ../../nbs/training/09f_loop.ipynb #69225033
+# %% ../../nbs/training/09f_loop.ipynb #bcabe8e2
 @torch.no_grad()
-def _finish(state: TrainState, stream: Iterator[Pair]):
-    "The averaged weights become the model's, with batch-norm statistics of their own."
-    torch._foreach_copy_(list(state.model.parameters()), list(state.average.parameters()))
-    if not state.config.frozen_norms:
-        recompute_statistics(state.model, itertools.islice(stream, state.config.norm_batches), state.device)
-    state.model.eval()
+def _finish(state: TrainState, stream: Iterator[Any]):
+    "The averaged weights become the networks', the first one's with batch-norm statistics of their own."
+    for learner in state.learners:
+        torch._foreach_copy_(list(learner.model.parameters()), list(learner.average.parameters()))
+        learner.model.eval()
+    run, predict = state.config.run, state.learners[0].player.predict
+    if not run.frozen_norms:
+        recompute_statistics(state.model, itertools.islice(stream, run.norm_batches), state.device, predict)
 
 
-def _save_plainly(path: Path, model: nn.Module, config: TrainConfig):
-    "Write weights with the network's config, if it carries one, else with the run's."
-    save_weights(path, model.state_dict(), getattr(model, "config", config), recipe=config.recipe)
+def _write_results(state: TrainState, out: Path, save: Callable | None):
+    "The history, and the weights with the network's config, if it carries one, else with the run's."
+    model, config = state.model, state.config
+    plainly = lambda path, model: save_weights(
+        path, model.state_dict(), getattr(model, "config", config), recipe=config.recipe
+    )
+    path = out / "weights.safetensors"
+    try:
+        with atomic_path(out / "history.json") as temporary:
+            temporary.write_text(json.dumps(dataclasses.asdict(state.history)))
+        (save or plainly)(path, model)
+    except (OSError, RuntimeError, SafetensorError) as error:  # how each library reports a full disk
+        raise UserError(f"cannot write {path}: {FULL}") from error
 
 
 def _hooks(state: TrainState, out: Path | None, best: str, on_step: Callable | None, **tools: Callable) -> _Hooks:
@@ -222,45 +270,63 @@ def _hooks(state: TrainState, out: Path | None, best: str, on_step: Callable | N
 
     def on_save(state):
         if out:
-            save_checkpoint(state, out / "checkpoint.pt", state.config.keep)
+            save_checkpoint(state, out / "checkpoint.pt", state.config.run.keep)
 
     return _Hooks(on_step or (lambda state: None), on_row, on_milestone, on_save)
 
-# %% ../../nbs/training/09f_loop.ipynb #aae78094
+# %% ../../nbs/training/09f_loop.ipynb #411c8caa
+def train_players(
+    players: list[Player],  # in the order in which they step; the first one's network is scored, drawn and saved
+    samples: Iterable,  # as page 09b's `batches` takes them
+    config: TrainConfig,
+    *,
+    out: str | Path | None = None,  # folder for checkpoints, pictures and weights; a run found there goes on
+    inputs: Iterable[str | Path] = (),  # files that the run starts from: they are never written over
+    score: Callable | None = None,  # averaged network -> dict of numbers, at each milestone
+    best: str = "",  # name of one of them: its best milestone is kept as best.pt; "-name": less is better
+    on_step: Callable | None = None,  # called with the TrainState after each step
+    preview: Pair | None = None,  # held-out pairs to draw at each milestone
+    save: Callable | None = None,  # (path, network), writes the final weights; core.save_weights when not given
+    device: str = "auto",  # auto, cpu, cuda or mps
+) -> History:
+    "Train until steps or minutes are used up; stopped at any moment (raises `Stopped`), it goes on from `out`."
+    if out is None and config.run.tensorboard:
+        raise UserError("tensorboard is on, but there is no folder to write to; give out, or leave tensorboard out")
+    state = start_run(players, config, device=device)
+    main, out = state.accelerator.is_main_process, None if out is None else Path(out)
+    with checkpoints.hold_folder(out, inputs, main=main) if out else nullcontext():
+        if out:
+            checkpoints.resume(state, out)
+        _learn(state, samples, out, score=score, best=best, on_step=on_step, preview=preview)
+        if out and main:
+            _write_results(state, out, save)
+    return state.history
+
+
+def _learn(state: TrainState, samples: Iterable, out: Path | None, *, best: str, on_step: Callable | None, **wishes):
+    "From the step where the state is to the end of the run; `wishes`: score and preview."
+    accelerator, run = state.accelerator, state.config.run
+    world, main = accelerator.num_processes, accelerator.is_main_process
+    first = state.step * run.accumulate * world + accelerator.process_index  # each process takes its turn
+    prepare = pinned if state.device.type == "cuda" else lambda sample: sample
+    board = tensorboard(out if run.tensorboard and main else None, state.step)
+    with Ahead(batches(samples, first, world), prepare) as stream, board as log, reporting(main) as report:
+        milestone = functools.partial(_pass_milestone, out=out, log=log, **wishes)
+        hooks = _hooks(state, out, best, on_step, report=report, log=log, milestone=milestone)
+        who = _run_steps(state, stream, hooks)
+        if who:
+            raise Stopped(checkpoints.stop_text(who, state.step, out and out / "checkpoint.pt"))
+        _finish(state, stream)
+
+# %% ../../nbs/training/09f_loop.ipynb #d7f0967d
 def train(
     model: nn.Module,  # a TalkingHead; ends with the averaged weights, in eval mode
     pairs: Iterable[Pair],
     config: TrainConfig,
     *,
-    perceptual: Callable,  # (prediction, truth) -> scalar
-    out: str | Path | None = None,  # folder for checkpoints, pictures and weights; a run found there goes on
-    score: Callable | None = None,  # averaged model -> dict of numbers, at each milestone
-    best: str = "",  # name of one of them: its best milestone is kept as best.pt; "-name": less is better
-    on_step: Callable | None = None,  # called with the TrainState after each step
-    preview: Pair | None = None,  # held-out pairs to draw at each milestone
-    save: Callable | None = None,  # (path, model), writes the final weights; core.save_weights when not given
-    device: str = "auto",  # auto, cpu, cuda or mps
+    perceptual: Callable | None,  # (prediction, truth) -> scalar
+    terms: Iterable[Term] = (),  # losses of your own, beside those that the config weighs
+    **wishes: Any,  # out, inputs, score, best, on_step, preview, save, device: as `train_players` takes them
 ) -> History:
-    "Train until steps or minutes are used up; stopped at any moment (raises `Stopped`), it goes on from `out`."
-    state = start_run(model, config, perceptual, device=device)
-    if out is not None:
-        out = Path(out)
-        out.mkdir(parents=True, exist_ok=True)
-        checkpoints.resume(state, out)
-    elif config.tensorboard:
-        raise UserError("tensorboard is on, but there is no folder to write to; give out, or leave tensorboard out")
-    world, rank, main = (getattr(state.accelerator, n) for n in ("num_processes", "process_index", "is_main_process"))
-    stream = batches(pairs, state.step * config.accumulate * world + rank, world)  # each process takes its turn
-    prepare = pinned if state.device.type == "cuda" else lambda pair: pair
-    board = out if config.tensorboard and main else None
-    with Ahead(stream, prepare) as stream, tensorboard(board, state.step) as log, reporting(main) as report:
-        milestone = functools.partial(_pass_milestone, score=score, preview=preview, out=out, log=log)
-        who = _run_steps(state, stream, _hooks(state, out, best, on_step, report=report, log=log, milestone=milestone))
-        if who:
-            raise Stopped(checkpoints.stop_text(who, state.step, out and out / "checkpoint.pt"))
-        _finish(state, stream)
-    if out and main:
-        with atomic_path(out / "history.json") as temporary:
-            temporary.write_text(json.dumps(dataclasses.asdict(state.history)))
-        (save or functools.partial(_save_plainly, config=config))(out / "weights.safetensors", model)
-    return state.history
+    "Train a talking head; what it learns from is in the config and in `terms`."
+    return train_players([generator_player(model, perceptual, config.losses, terms)], pairs, config, **wishes)

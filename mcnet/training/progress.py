@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.progress import BarColumn, Progress, TextColumn
 
-from ..core import Pair, UserError
+from ..core import UserError
+from .batches import map_tensors
 from .checkpoints import TrainState
 
 # %% auto #0
@@ -70,9 +72,13 @@ class Meter:
         return row
 
 # %% ../../nbs/training/09e_progress.ipynb #59913c66
-def pinned(pair: Pair) -> Pair:
+def pinned(
+    sample: Any,  # as page 09b's `map_tensors` takes it; an object of its own kind may have a `pin_memory`
+) -> Any:
     "The same batch in memory from which a GPU can fetch it without the processor."
-    return Pair(*[t if t is None or t.is_cuda else t.pin_memory() for t in pair])
+    if hasattr(sample, "pin_memory") and not isinstance(sample, torch.Tensor):
+        return sample.pin_memory()
+    return map_tensors(sample, lambda tensor: tensor if tensor.is_cuda else tensor.pin_memory())
 
 
 class Ahead:
@@ -80,8 +86,8 @@ class Ahead:
 
     def __init__(
         self,
-        stream: Iterator[Pair],
-        prepare: Callable = lambda pair: pair,  # done in the thread, too
+        stream: Iterator[Any],
+        prepare: Callable = lambda sample: sample,  # done in the thread, too
     ):
         self._stream, self._prepare = stream, prepare
         self._thread = ThreadPoolExecutor(1)
@@ -90,10 +96,10 @@ class Ahead:
     def _make(self):
         return self._prepare(next(self._stream))
 
-    def __iter__(self) -> Iterator[Pair]:
+    def __iter__(self) -> Iterator[Any]:
         return self
 
-    def __next__(self) -> Pair:
+    def __next__(self) -> Any:
         made = self._coming.result()
         self._coming = self._thread.submit(self._make)
         return made
