@@ -13,6 +13,10 @@ import typing
 __all__ = ['printable', 'UserError', 'Notice', 'check_shape', 'Pair', 'Keypoints', 'Motion', 'Context', 'Compensated',
            'Prediction', 'Config', 'pick_device', 'half_precision', 'seed_everything']
 
+# %% ../nbs/00a_core.ipynb #365d9181
+if typing.TYPE_CHECKING:  # it takes seconds to load: only functions that compute import it
+    import torch
+
 # %% ../nbs/00a_core.ipynb #9208ff25
 if typing.TYPE_CHECKING:  # PyTorch takes a second to import: who only checks a name should not wait for it
     import torch

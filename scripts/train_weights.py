@@ -28,7 +28,6 @@ from pack_frames import unpack
 
 from mcnet.baseline.talking_head import OnlyWarped, TalkingHead
 from mcnet.core import pick_device, seed_everything
-from mcnet.core import load_weights, pick_device, seed_everything
 from mcnet.data.pairs import ClipPairs, FramePairs, load_clip
 from mcnet.doors import load_weights
 from mcnet.evaluation.judges import follow, openings

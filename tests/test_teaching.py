@@ -11,10 +11,9 @@ from mcnet.core import Pair, UserError
 from mcnet.data import footage as footages
 from mcnet.data.augment import Augment
 from mcnet.data.layouts import find_clips
-from mcnet.data.pairs import FramePairs, write_shards
-from mcnet.evaluation import experiment
 from mcnet.data.pairs import FramePairs
 from mcnet.data.shards import write_shards
+from mcnet.evaluation import experiment
 from mcnet.heads.faces import FacePairs
 from mcnet.media.pictures import write_image
 from mcnet.media.video import write_video

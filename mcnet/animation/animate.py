@@ -24,9 +24,11 @@ from .scene import Finish, Scene, compare_start, look_at, make_finish, open_driv
 from .transfer import Mouth, Transfer, calm, carry, find_mouth, pose_distance
 from .weights import find_file, load_network, resolve
 from ..core import Keypoints, Notice, Prediction, UserError, check_shape, pick_device
+from ..data.glance import VIDEO_SUFFIXES
 from ..doors import refuse_inputs
-from ..media.crops import Box, Finder, pick_finder
-from ..media.pictures import read_image
+from ..media.crops import Box
+from ..media.finders import Finder, pick_finder
+from ..media.pictures import PICTURE_SUFFIXES, read_image, write_image
 from ..media.recording import video_writer
 from ..media.video import Video
 from ..memory.network import MCNet

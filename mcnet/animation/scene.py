@@ -19,7 +19,9 @@ from PIL import Image
 from .detail import carry_detail, lost_detail
 from ..core import Notice, Prediction, UserError
 from ..media.checks import check_faces, check_framing, check_source, check_start
-from ..media.crops import Box, Face, Finder, clip_box, cut, face_box, paste
+from ..media.crops import Box, clip_box, cut, face_box, paste
+from ..media.finders import Finder
+from ..media.landmarks import Face
 from ..media.pictures import fit_square, read_image, to_bytes
 from ..media.video import Video, open_video
 

@@ -424,7 +424,7 @@ def prepare(
     from mcnet.animation.weights import find_file
     from mcnet.core import UserError
     from mcnet.data.prepare import prepare_clips
-    from mcnet.media.crops import pick_finder
+    from mcnet.media.finders import pick_finder
 
     finder = pick_finder(find_file("face-landmarker"))
     if finder is None:

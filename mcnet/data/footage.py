@@ -14,7 +14,8 @@ from filelock import FileLock
 
 from ..core import Pair, UserError
 from .layouts import find_clips
-from .pairs import ClipPairs, FramePairs, ShardPairs
+from .pairs import ClipPairs, FramePairs
+from .shards import ShardPairs
 from ..heads.faces import CacheSettings, FacePairs
 from ..media.pictures import fit_square, to_bytes
 from ..media.video import open_video

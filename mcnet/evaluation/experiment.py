@@ -20,7 +20,7 @@ from ..animation.weights import cache_folder, find_file, known_weights, load_net
 from ..core import Pair, UserError, pick_device, seed_everything
 from ..data.footage import Footage, draw_people, open_footage
 from .comparison import compare_text, comparison_sets, score_sets
-from ..media.crops import pick_finder
+from ..media.finders import pick_finder
 from ..memory.files import build, save_model
 from ..memory.network import MCNet, MCNetConfig
 from ..training.batches import mix

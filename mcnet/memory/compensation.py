@@ -39,6 +39,8 @@ class SpatialMemory(Memory):
     "A memory whose entries are the places of maps: M_o, M_s, K and V of MCNet."
 
     computed = ("memory", "key", "value")
+    project: nn.ModuleList  # one part for each level that asks
+    temperature: float
 
     def ask(self, feature: torch.Tensor, context: Context) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         "Channels that pass, the projected ones, and maps by name: memory, key, value, query."
