@@ -36,10 +36,6 @@ __all__ = ['LONGEST_PART', 'LONGEST', 'OUTWARD', 'LARGEST_TEXT', 'FULL', 'BROKEN
 if typing.TYPE_CHECKING:  # it takes seconds to load: only functions that compute import it
     import torch
 
-# %% ../nbs/00c_doors.ipynb #2fa4121d
-if typing.TYPE_CHECKING:  # PyTorch takes a second to import: who only checks a name should not wait for it
-    import torch
-
 # %% ../nbs/00c_doors.ipynb #460e0854
 LONGEST_PART, LONGEST = 255, 4095  # bytes that file systems allow in a name, and in a whole path
 

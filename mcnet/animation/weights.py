@@ -32,10 +32,6 @@ __all__ = ['REGISTRY', 'ENTRY_KINDS', 'WeightSpec', 'known_weights', 'register',
 if typing.TYPE_CHECKING:  # PyTorch takes seconds to load, and a list of names needs none of it
     from mcnet.memory.network import MCNet
 
-# %% ../../nbs/animation/22b_weights.ipynb #5b76488c
-if typing.TYPE_CHECKING:  # PyTorch takes a second to import: a list of names should not wait for it
-    from mcnet.memory.network import MCNet
-
 # %% ../../nbs/animation/22b_weights.ipynb #7213bfed
 REGISTRY = Path(str(files("mcnet"))) / "assets" / "weights.json"
 
