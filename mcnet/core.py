@@ -9,11 +9,17 @@ import dataclasses
 import re
 import typing
 
-import torch
-
 # %% auto #0
 __all__ = ['printable', 'UserError', 'Notice', 'check_shape', 'Pair', 'Keypoints', 'Motion', 'Context', 'Compensated',
            'Prediction', 'Config', 'pick_device', 'half_precision', 'seed_everything']
+
+# %% ../nbs/00a_core.ipynb #365d9181
+if typing.TYPE_CHECKING:  # it takes seconds to load: only functions that compute import it
+    import torch
+
+# %% ../nbs/00a_core.ipynb #9208ff25
+if typing.TYPE_CHECKING:  # PyTorch takes a second to import: who only checks a name should not wait for it
+    import torch
 
 # %% ../nbs/00a_core.ipynb #050fccda
 def printable(text: str) -> str:
@@ -172,6 +178,8 @@ def pick_device(
     name: str | int | torch.device = "auto",  # auto, cpu, cuda, cuda:1, mps; a number: that GPU; or a device
 ) -> torch.device:
     "The device a name stands for; `auto` takes cuda, then mps, then cpu. Raises `UserError`."
+    import torch
+
     count = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     word = str(name).strip().lower()
     if word == "auto":
@@ -188,6 +196,8 @@ def half_precision(
     device: torch.device | str,
 ) -> bool:
     "Whether this device computes in bfloat16 by itself. One that only imitates it can be fifty times slower."
+    import torch
+
     kind = torch.device(device).type
     if kind == "cuda":
         return torch.cuda.is_bf16_supported()
@@ -199,5 +209,7 @@ def seed_everything(
     seed: int,  # any integer
 ) -> torch.Generator:  # a generator of its own, for samplers that take one
     "Seed PyTorch's global generator (layer initialisation) and return a fresh generator with the same seed."
+    import torch
+
     torch.manual_seed(seed)
     return torch.Generator().manual_seed(seed)

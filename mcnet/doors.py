@@ -22,8 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import safetensors.torch
-import torch
+import safetensors
 
 from .core import Config, UserError
 
@@ -32,6 +31,14 @@ __all__ = ['LONGEST_PART', 'LONGEST', 'OUTWARD', 'LARGEST_TEXT', 'FULL', 'BROKEN
            'FileKind', 'file_kind', 'explain', 'irregular', 'input_file', 'read_text', 'read_json', 'remove_leftovers',
            'atomic_path', 'atomic_folder', 'same_file', 'refuse_inputs', 'check_output', 'output_folder',
            'save_weights', 'load_weights']
+
+# %% ../nbs/00c_doors.ipynb #b251d1ac
+if typing.TYPE_CHECKING:  # it takes seconds to load: only functions that compute import it
+    import torch
+
+# %% ../nbs/00c_doors.ipynb #2fa4121d
+if typing.TYPE_CHECKING:  # PyTorch takes a second to import: who only checks a name should not wait for it
+    import torch
 
 # %% ../nbs/00c_doors.ipynb #460e0854
 LONGEST_PART, LONGEST = 255, 4095  # bytes that file systems allow in a name, and in a whole path
@@ -211,9 +218,9 @@ def read_json(
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{name} is not json, or broken; mend, remove or copy it again") from error
+        raise UserError(f"{name} is not json, or broken; mend or remove it, or copy it again") from error
     if not isinstance(found, kind):
-        raise UserError(f"{name} holds no {wanted.split(maxsplit=1)[1]} as {what} must; mend, remove or copy it again")
+        raise UserError(f"{name} is not {what}, which must hold {wanted}; mend or remove it, or copy it again")
     return found
 
 # %% ../nbs/00c_doors.ipynb #457178f1
@@ -418,11 +425,14 @@ def save_weights(
     **notes: str,  # further text: name, licence, recipe, step …
 ):
     "Write tensors, config and notes into one safetensors file, atomically."
+    import safetensors.torch
+    from safetensors.torch import save_file
+
     shrink = lambda t: t.half() if half and t.is_floating_point() else t
     tensors = {name: shrink(t.detach()).cpu().contiguous() for name, t in tensors.items()}
     metadata = {"config": json.dumps(config.to_dict()), **{key: str(value) for key, value in notes.items()}}
     with atomic_path(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata)
+        save_file(tensors, temporary, metadata)
 
 
 def load_weights(

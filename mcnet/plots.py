@@ -15,7 +15,7 @@ from .core import Keypoints, UserError
 
 # %% auto #0
 __all__ = ['setup', 'to_numpy_image', 'show_image', 'show_strip', 'contact_sheet', 'keypoint_colours', 'to_pixels',
-           'show_keypoints', 'show_heat', 'flow_colours', 'show_flow', 'show_curve']
+           'show_keypoints', 'show_heat', 'flow_colours', 'show_flow_legend', 'show_flow', 'show_curve']
 
 # %% ../nbs/01_plots.ipynb #9ae6dc9a
 def setup():
@@ -114,11 +114,12 @@ def contact_sheet(
 # %% ../nbs/01_plots.ipynb #8cb70f84
 def keypoint_colours(
     count: int,  # how many keypoints
-):  # list of RGB colours
-    "The same colour for the same keypoint number on every page."
+) -> list[tuple[float, float, float]]:  # RGB
+    "The colour of keypoint k, whatever their number: hue goes on by the golden angle, lightness changes in turn."
     import seaborn
 
-    return seaborn.husl_palette(count, s=0.95, l=0.65)
+    circles = [seaborn.husl_palette(256, s=0.95, l=lightness) for lightness in (0.65, 0.5, 0.8)]
+    return [tuple(circles[k % 3][round(256 * k * 0.618034) % 256]) for k in range(count)]
 
 # %% ../nbs/01_plots.ipynb #cb454d16
 def to_pixels(
@@ -190,7 +191,22 @@ def flow_colours(
     strength = (offset.norm(dim=-1) / limit).clamp(0, 1)
     return hsv_to_rgb(torch.stack([hue, strength, torch.ones_like(hue)], dim=-1).numpy())
 
+# %% ../nbs/01_plots.ipynb #474211ec
+def show_flow_legend(
+    ax,
+    size: float = 0.2,  # of the wheel, as a share of the panel
+):  # the wheel's axes
+    "The colour of every direction: a pixel has the colour of the side of the wheel to which it looks."
+    line = torch.linspace(-1, 1, 41)
+    place = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1)  # (41, 41, 2)
+    wheel = flow_colours(place, 1.0)
+    wheel = torch.cat([torch.as_tensor(wheel), (place.norm(dim=-1, keepdim=True) <= 1).double()], dim=-1)  # with alpha
+    corner = ax.inset_axes((0.01, 0.01, size, size))
+    corner.imshow(wheel.numpy())
+    corner.set_axis_off()
+    return corner
 
+# %% ../nbs/01_plots.ipynb #726710c0
 def show_flow(
     deformation: torch.Tensor,  # (H, W, 2) or (1, H, W, 2), backward flow in [-1, 1]
     ax=None,
@@ -198,6 +214,7 @@ def show_flow(
     *,
     limit: float = 0.3,  # length of full colour, in units where the picture is 2 wide
     arrows: int = 8,  # arrows per side; 0 for none
+    legend: bool = True,  # a small colour wheel in the corner: looks right, down, left, up
 ):  # the axes
     "Draw where each pixel looks: colours for all pixels, arrows for some, from the pixel to the place it reads."
     ax = ax or plt.gca()
@@ -213,6 +230,8 @@ def show_flow(
         end = to_pixels(deformation, height, width)[step // 2 :: step, step // 2 :: step].reshape(-1, 2)
         ax.quiver(*start.T, *(end - start).T, angles="xy", scale_units="xy", scale=1, width=0.006, color="0.15")
     ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    if legend:
+        show_flow_legend(ax)
     if title is not None:
         ax.set_title(title)
     return ax

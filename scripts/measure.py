@@ -35,7 +35,7 @@ from mcnet.evaluation.metrics import (
     thirds,
 )
 from mcnet.heads.faces import FacePairs
-from mcnet.media.crops import MediapipeLandmarks
+from mcnet.media.finders import MediapipeLandmarks
 from mcnet.media.frames import read_frames, video_info
 from mcnet.media.pictures import fit_square, read_image
 from mcnet.memory.network import with_compensator

@@ -25,9 +25,10 @@ from PIL import Image
 from mcnet.core import UserError
 from mcnet.data.glance import motion_signature
 from mcnet.data.layouts import ClipFile, find_clips, shard_index
-from mcnet.data.pairs import find_focus, load_clip, spread_frames
+from mcnet.data.pairs import find_focus, load_clip
+from mcnet.data.shards import spread_frames
 from mcnet.doors import atomic_path
-from mcnet.media.crops import MediapipeLandmarks
+from mcnet.media.finders import MediapipeLandmarks
 
 QUALITY = 90  # of webp: about 41 dB and 3 kB a frame at 128 pixels
 HEADER = 1100  # bytes that a tar file adds to an entry: its header, and what fills up its last block, on average

@@ -32,7 +32,7 @@ from mcnet.data.pairs import ClipPairs, FramePairs, load_clip
 from mcnet.doors import load_weights
 from mcnet.evaluation.judges import follow, openings
 from mcnet.heads.faces import FacePairs
-from mcnet.media.crops import MediapipeLandmarks
+from mcnet.media.finders import MediapipeLandmarks
 from mcnet.media.pictures import fit_square
 from mcnet.memory.files import save_model
 from mcnet.memory.network import MCNet, MCNetConfig

@@ -17,8 +17,9 @@ from mcnet.animation.scene import choose_box, open_driving, open_source
 from mcnet.animation.transfer import Transfer
 from mcnet.core import UserError
 from mcnet.heads import faces
-from mcnet.media.crops import Box, Face, face_box
+from mcnet.media.crops import Box, face_box
 from mcnet.media.frames import frame_times
+from mcnet.media.landmarks import Face
 from mcnet.media.pictures import read_image, to_bytes
 from mcnet.media.video import open_video, read_video
 

@@ -1,6 +1,7 @@
 "Bad input to the command line: one sentence on stderr, exit code 2, nothing written."
 
 import json
+import os
 import sys
 import wave
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+import typer
 from inputs import film, picture, tiny_weights
 from repository import run, script
 
@@ -37,10 +39,11 @@ def refused(capsys, folder, *arguments):
     said = capsys.readouterr()
     assert left.value.code == 2
     assert said.out == ""
-    assert said.err.endswith("\n") and said.err.count("\n") == 1, said.err
-    assert "Traceback" not in said.err and "Error:" not in said.err
+    *notes, sentence = said.err.splitlines()
+    assert said.err.endswith("\n") and all(note.startswith("note: ") for note in notes), said.err
+    assert "Traceback" not in said.err and "Error:" not in said.err and not sentence.startswith("note: ")
     assert sorted(path.name for path in folder.rglob("*")) == before
-    return said.err
+    return sentence
 
 
 @pytest.fixture
@@ -195,6 +198,73 @@ def test_settings(animate):
         assert "device cuda" in animate(device="cuda")
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--fps", "nan"), ("--fps", "0"), ("--fps", "1e9"), ("--crop", "nan,0,5"), ("--crop", "0,0,-5"), ("--crop", "1,2"),
+     ("--driving-crop", "0,0,inf"), ("--best-frame", "²")],
+)  # fmt: skip
+def test_numbers_that_are_none(animate, option, value):
+    "Text that Python takes for a number, and numbers that no picture has."
+    assert f"{option.strip('-').replace('-', '_')} is " in animate(option, value)
+
+
+def test_the_form_is_said(capsys):
+    "Two names without options; and a seed that no generator takes."
+    with pytest.raises(SystemExit) as left:
+        cli.main(["animate", "me.jpg", "talk.mp4"])
+    assert left.value.code == 2 and "--source PICTURE --driving VIDEO --out VIDEO" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as left:
+        cli.main(["train", "--out", "run", "--seed", "9" * 20])
+    assert left.value.code == 2 and "--seed" in capsys.readouterr().err
+
+
+def commands(group, words=()):
+    "Every command with its words."
+    for name, command in group.commands.items():
+        yield from commands(command, (*words, name)) if hasattr(command, "commands") else [((*words, name), command)]
+
+
+@pytest.mark.parametrize("words", [words for words, _ in commands(typer.main.get_command(cli.app))], ids=" ".join)
+def test_help_has_an_example(words, capsys):
+    "A line that can be typed; flags take no value; nothing that only some consoles could show."
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--help"])
+    said = capsys.readouterr().out
+    assert f"Example: mcnet {' '.join(words)}" in said and said.isascii() and "bool" not in said.lower()
+
+
+def test_notices_are_said_when_they_arise(capsys, good, tmp_path):
+    "Before the error, and each once."
+    picture(90, 60).save(tmp_path / "wide.png")
+    words = ["--source", tmp_path / "wide.png", "--driving", good / "portrait.png", "--out", tmp_path / "out.mp4"]
+    with pytest.raises(SystemExit):
+        cli.main(["animate", *map(str, words), "--weights", str(good / "weights.safetensors")])
+    *notes, sentence = capsys.readouterr().err.splitlines()
+    assert len(notes) == len(set(notes)) == 1 and "wide.png" in notes[0] and "only one frame" in sentence
+
+
+def test_memory_that_ran_out(capsys, monkeypatch):
+    "Not a bug, and not the fault of a file."
+    monkeypatch.setattr("mcnet.cli.doctor.examine", lambda timing: torch.empty(2**62))
+    with pytest.raises(SystemExit) as left:
+        cli.main(["doctor"])
+    assert left.value.code == 2 and "memory ran out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-", "| true"])
+def test_closed_streams(closed):
+    "Results do not depend on who listens."
+    command = f"'{sys.executable}' -m mcnet weights path tiny {closed}"
+    done = run("sh", "-c", command)
+    assert "Traceback" not in done.stderr and (done.stdout.strip().endswith("tiny.safetensors") or "true" in closed)
+
+
+def test_console_that_is_not_utf8(good):
+    "What it cannot show becomes a question mark, not a traceback."
+    done = run(sys.executable, "-m", "mcnet", "weights", "list", env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0 and "?" in done.stdout and done.stdout.isascii()
+
+
 def test_demo(capsys, good, tmp_path):
     assert "no weights called huge" in refused(capsys, tmp_path, "demo", "--out", tmp_path, "--weights", "huge")
     (tmp_path / "file").touch()
@@ -209,7 +279,7 @@ def test_train(capsys, tmp_path):
     assert "holds no" in refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--data", tmp_path)
     gone = refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--data", tmp_path / "no")
     assert "does not exist" in gone
-    assert "no recipe" in refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--recipe", "secret")
+    assert "no recipe called secret" in refused(capsys, tmp_path, "train", "--out", out, "--steps", 1, "--recipe", "secret")
     assert "leave --config" in refused(
         capsys, tmp_path, "train", "--out", out, "--steps", 1, "--weights", "tiny", "--config", "small"
     )

@@ -16,20 +16,9 @@ from repository import DATA
 from mcnet.core import Notice, UserError
 from mcnet.heads import faces
 from mcnet.media import checks
-from mcnet.media.crops import (
-    SIDE,
-    Box,
-    Face,
-    MediapipeFaces,
-    MediapipeLandmarks,
-    OpenCVFaces,
-    clip_box,
-    cut,
-    face_box,
-    face_from_landmarks,
-    paste,
-    pick_finder,
-)
+from mcnet.media.crops import SIDE, Box, clip_box, cut, face_box, paste
+from mcnet.media.finders import MediapipeFaces, MediapipeLandmarks, OpenCVFaces, pick_finder
+from mcnet.media.landmarks import Face, face_from_landmarks
 from mcnet.media.pictures import fit_square, read_image, to_bytes
 
 MODEL = DATA / "weights" / MediapipeFaces.file

@@ -23,11 +23,12 @@ from mcnet.core import Notice, UserError
 from mcnet.data.augment import OURS, RELEASE, Augment
 from mcnet.data.glance import glance, motion_signature
 from mcnet.data.layouts import ClipFile, check_data, find_clips, list_folder, shard_index
-from mcnet.data.pairs import ClipPairs, ShardPairs, load_clip, spread_frames, write_shards
+from mcnet.data.pairs import ClipPairs, load_clip
 from mcnet.data.prepare import _splits, find_cuts, prepare_clips
+from mcnet.data.shards import ShardPairs, spread_frames, write_shards
 from mcnet.heads import faces
-from mcnet.media.crops import Face
 from mcnet.media.frames import read_frames
+from mcnet.media.landmarks import Face
 from mcnet.media.pictures import to_bytes
 from mcnet.media.video import write_video
 

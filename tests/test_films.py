@@ -1,11 +1,15 @@
 "Films and pictures of every make: each gives the right frames at the right time, or one sentence that says why not."
 
+import importlib.util
+import io
 import json
+import os
 import re
 import struct
 import subprocess
 import sys
 import warnings
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -30,7 +34,7 @@ from inputs import (
 from PIL import Image, features
 
 from mcnet.core import Notice, UserError
-from mcnet.media.frames import frame_times, read_frames, video_info
+from mcnet.media.frames import find_pace, frame_times, read_frames, video_info
 from mcnet.media.pictures import read_image, write_image
 from mcnet.media.recording import video_writer
 from mcnet.media.video import open_video, read_video, video_sheet, write_video
@@ -283,18 +287,23 @@ def test_edit_list(tmp_path):
     assert film.count == 7 and video_info(tmp_path / "edited.mp4").frames == 12
 
 
-def test_another_speed(tmp_path):
-    "Asked for another rate, a film is played at it, and gives up its times and its sound."
+def test_another_rate(tmp_path):
+    "Asked for another rate, a video lasts as long, keeps its sound, and shows at each moment what was shown then."
     path = record(tmp_path / "v.mp4", FRAMES, ticks=UNEVEN, base=Fraction(1, 1000))
     assert open_video(path).path == path
-    faster = open_video(path, fps=50)
-    assert (faster.fps, faster.times, faster.path) == (50, (), None)
+    for fps in (50, 30, 10, 29.97):
+        other = open_video(path, fps=fps)
+        found, mean = [number_of(frame) - FIRST for frame in other.read()], Fraction(600, 11 * 1000)
+        assert other.path == path and other.times == () and other.count == len(found)
+        assert abs(other.count / other.fps - Fraction(600, 1000) - mean) < 1 / other.fps
+        moments = [1000 * n / other.fps for n in range(len(found))]
+        assert found == [sum(tick <= moment for tick in UNEVEN) - 1 for moment in moments]
     same = record(tmp_path / "c.mp4", FRAMES)
-    assert open_video(same, fps=25).path == same
-    for wrong in (-1, 0):
-        with pytest.raises(UserError, match="more than 0"):
+    assert open_video(same, fps=25).path == same and open_video(same, fps=29.97).fps == Fraction(2997, 100)
+    assert open_video(FRAMES, fps=50).count == COUNT  # pictures without a rate of their own take the one they are given
+    for wrong in (-1, 0, float("nan"), float("inf"), 1e9, "fast", None.__class__):
+        with pytest.raises(UserError, match="fps is"):
             open_video(same, fps=wrong)
-    assert open_video(same, fps=29.97).fps == Fraction(2997, 100)
 
 
 # ---- other things in the file
@@ -516,7 +525,7 @@ def test_what_is_no_film(tmp_path):
         "one size": [FRAMES[0], FRAMES[1][:40]],
         "does not exist": tmp_path / "nothing.mp4",
         "not a video": tmp_path / "words.mp4",
-        "film cannot be": 3,
+        "video cannot be": 3,
     }
     (tmp_path / "words.mp4").write_text("to be or not to be")
     for words, film in cases.items():
@@ -656,7 +665,7 @@ def test_no_sound_to_be_had(tmp_path):
         write(TRUTH[0])
     assert find_flash_and_beep(tmp_path / "out.mp4")[1] is None
     (tmp_path / "words.mp3").write_text("la la la")
-    with pytest.raises(UserError, match="holds no sound"):
+    with pytest.raises(UserError, match="not a sound file"):
         with video_writer(tmp_path / "x.mp4", 25, sound=tmp_path / "words.mp3"):
             pass
     with warnings.catch_warnings(), video_writer(tmp_path / "x.gif", 25, sound=silent) as write:
@@ -682,6 +691,213 @@ def test_damaged_sound_costs_no_picture(tmp_path, suffix):
     flash, beep, _ = find_flash_and_beep(tmp_path / f"out.{suffix}")
     assert flash == 2 and abs(beep - 2) < 0.01
     assert open_video(tmp_path / f"out.{suffix}").count == 100
+
+
+# ---- files from strangers
+
+
+def forged(form, width, height):
+    "A picture that says it has so many pixels, and has not."
+    content = bytearray(as_bytes(PICTURES[0], form))
+    if form == "GIF":
+        content[6:10] = struct.pack("<HH", width, height)
+    elif form == "PNG":
+        content[16:24] = struct.pack(">II", width, height)
+        content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    else:
+        content[18:26] = struct.pack("<ii", width, height)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "BMP"])
+@pytest.mark.parametrize("side", [13_000, 16_384])
+def test_too_large_by_its_header(tmp_path, form, side, monkeypatch):
+    "Refused before a pixel is made, as a picture, a video, bytes or a frame; the sentence says how to allow it."
+    (tmp_path / "bomb.png").write_bytes(forged(form, side, side))
+    ways = [read_image, open_video, lambda path: open_video(path.parent), lambda path: read_image(path.read_bytes())]
+    for read in ways:
+        with pytest.raises(UserError, match=f"too large: {side:,} × {side:,} pixels.*MCNET_MAX_PIXELS"):
+            read(tmp_path / "bomb.png")
+    monkeypatch.setenv("MCNET_MAX_PIXELS", "1000")
+    with pytest.raises(UserError, match="64 × 48"):
+        read_image(as_bytes(PICTURES[0], form))
+    record(tmp_path / "large.mp4", FRAMES)
+    with pytest.raises(UserError, match="64 × 48"):
+        open_video(tmp_path / "large.mp4")
+    assert Image.MAX_IMAGE_PIXELS  # Pillow's own limit is where it was
+
+
+def test_no_program_is_asked(tmp_path, monkeypatch):
+    "PostScript behind a picture's name: Pillow would start Ghostscript."
+    (tmp_path / "a.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail("a program was started"))
+    for read in (read_image, open_video, lambda path: open_video(path.parent)):
+        with pytest.raises(UserError, match="a PostScript drawing"):
+            read(tmp_path / "a.png")
+
+
+LISTS = {
+    "concat.mp4": "ffconcat version 1.0\nfile other.mp4\n",
+    "list.mp4": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9,\nother.mp4\n#EXT-X-ENDLIST\n",
+    "words.mp4": "to be or not to be\n" * 100,
+    "drawing.mp4": "<svg xmlns='http://www.w3.org/2000/svg'/>",
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_open_nothing(tmp_path, name):
+    record(tmp_path / "other.mp4", FRAMES)
+    (tmp_path / name).write_text(LISTS[name])
+    with pytest.raises(UserError, match=name):
+        open_video(tmp_path / name)
+    with pytest.raises(UserError, match=name), video_writer(tmp_path / "out.mp4", 25, sound=tmp_path / name):
+        pass
+
+
+@pytest.mark.parametrize("name", ["12:30.mp4", "http:a.mp4", "05-01T10:30:15.mp4", "a%03d.mp4", "[1] #ä.mp4", "-i.mp4"])
+def test_odd_names(tmp_path, name, monkeypatch):
+    "A colon makes no address, a percent sign no row of files."
+    monkeypatch.chdir(tmp_path)
+    record(tmp_path / "plain.mp4", FRAMES).rename(name)
+    for path in (name, f"./{name}", tmp_path / name):
+        assert open_video(path).count == COUNT
+
+
+def test_pipes_are_never_opened(tmp_path):
+    "Alone, as sound, and among frames."
+    write_image(tmp_path / "0.png", TRUTH[0])
+    os.mkfifo(tmp_path / "1.png")
+    for read in (read_image, open_video, lambda path: open_video(path.parent)):
+        with pytest.raises(UserError, match="a named pipe"):
+            read(tmp_path / "1.png")
+    with pytest.raises(UserError, match="a named pipe"), video_writer(tmp_path / "o.mp4", 25, sound=tmp_path / "1.png"):
+        pass
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"", "", "a" * 5000, "a\0b", object()])
+def test_what_is_no_video_and_no_picture(wrong):
+    for read in (read_image, open_video, read_video):
+        with pytest.raises(UserError) as caught:
+            read(wrong)
+        assert len(str(caught.value)) < 300
+
+
+def test_uploads(tmp_path):
+    "What a web server holds: bytes, BytesIO, an open file; read twice, with sound, and gone afterwards."
+    source = flash_and_beep(tmp_path / "s.mp4", seconds=1, flash=5)
+    for sent in (source.read_bytes(), io.BytesIO(source.read_bytes()), open(source, "rb")):
+        video = open_video(sent)
+        assert video.count == 25 == sum(1 for _ in video.read()) == sum(1 for _ in video.read())
+        place = video.path
+        with video_writer(tmp_path / "out.mp4", video.fps, sound=video.path) as write:
+            for frame in video.read():
+                write(frame)
+        assert find_flash_and_beep(tmp_path / "out.mp4")[1] is not None and place.exists()
+        del video
+        assert not place.exists()
+    png = as_bytes(PICTURES[0], "PNG")
+    assert torch.equal(read_image(io.BytesIO(png)), TRUTH[0] / 255) and open_video(png).count == 1
+    with pytest.raises(UserError, match="the video that was sent is a text"):
+        open_video(b"la la la")
+    with pytest.raises(UserError, match="mode rb"):
+        read_image(io.StringIO("la"))
+
+
+# ---- broken clocks
+
+
+def clock(path, ticks, base=Fraction(1, 1000)):
+    "A video without B-frames whose frames are shown at these ticks, whatever order they are in."
+    with av.open(str(path), "w", format="nut") as out:
+        stream = out.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        stream.codec_context.time_base = base
+        for frame, tick in zip(FRAMES, ticks):
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            picture.pts, picture.time_base = tick, base
+            for packet in stream.encode(picture):
+                packet.pts = packet.dts = tick
+                out.mux(packet)
+    return path
+
+
+def again(video, out):
+    "Written with its times and read again: the numbers of its frames."
+    with video_writer(out, video.fps, times=video.times) as write:
+        for frame in video.read():
+            write(frame)
+    return [number_of(frame) - FIRST for frame in open_video(out).read()]
+
+
+def test_two_frames_with_one_time(tmp_path):
+    "They share the time until the next one; all are kept, in a row that grows."
+    for ticks in ([0, 40, 80, 80, 160, 200], [0, 40, 80, 80, 80, 80], [0, 0, 0, 0, 0, 0]):
+        video = open_video(clock(tmp_path / "t.nut", ticks))
+        times = video.times or tuple(n / video.fps for n in range(6))
+        assert video.count == 6 and all(a < b for a, b in zip(times, times[1:]))
+        assert again(video, tmp_path / "out.mp4") == list(range(6))
+    assert find_pace([0, 40, 80, 80, 160], Fraction(1, 1000), []).times[3] == Fraction(120, 1000)
+
+
+def test_a_frame_a_day_later(tmp_path):
+    day = 86_400_000
+    with pytest.warns(Notice, match="its clock jumps 1 times"):
+        video = open_video(clock(tmp_path / "d.nut", [0, 40, 80, day, day + 40, day + 80]))
+    assert (video.fps, video.count, video.times) == (25, 6, ()) and again(video, tmp_path / "o.mp4") == list(range(6))
+
+
+def test_joined_files(tmp_path):
+    "cat a.ts b.ts: the clock begins again; the frames are shown one after the other."
+    one = record(tmp_path / "1.ts", FRAMES, options={"bf": "0"})
+    (tmp_path / "both.ts").write_bytes(one.read_bytes() * 2)
+    with pytest.warns(Notice, match="clock jumps"):
+        video = open_video(tmp_path / "both.ts")
+    numbers = [number_of(frame) - FIRST for frame in video.read()]
+    assert numbers == [*range(COUNT)] * 2 and video.count == 24 and abs(video.fps - 25) < 0.5
+
+
+def test_codec_nobody_knows(tmp_path):
+    content = record(tmp_path / "a.mp4", FRAMES).read_bytes()
+    (tmp_path / "b.mp4").write_bytes(content.replace(b"avc1", b"zzzz"))
+    with pytest.raises(UserError, match="b.mp4 is in a codec that nobody here can decode; convert it"):
+        open_video(tmp_path / "b.mp4")
+
+
+# ---- frames of any kind
+
+
+def test_frames_that_can_be_written(tmp_path):
+    "Pillow's, numpy's, floats and bytes, wide integers, grey: the same video."
+    rows = [PICTURES[0], FRAMES[0], FRAMES[0] / 255, FRAMES[0].astype(int), TRUTH[0], TRUTH[0] / 255, TRUTH[0].int()]
+    write_video(tmp_path / "o.mkv", rows, 25)
+    assert [number_of(frame) - FIRST for frame in read_frames(tmp_path / "o.mkv")] == [0] * len(rows)
+
+
+NO_FRAMES = [TRUTH[0] / 0.0, TRUTH[0] * float("nan"), torch.rand(1, 8, 8), torch.rand(8, 8), "no.png", 7]
+
+
+@pytest.mark.parametrize("frame", NO_FRAMES)
+def test_frames_that_cannot(tmp_path, frame):
+    with pytest.raises(UserError, match="frame 0"):
+        write_video(tmp_path / "o.mp4", [frame], 25)
+    assert not list(tmp_path.iterdir())
+
+
+def test_integers_of_every_width():
+    "0…255 in wide integers are bytes, 16 bits are 16 bits, true is white."
+    truth = TRUTH[0] / 255
+    for kind in (np.uint8, np.int16, np.int32, np.int64, np.uint32):
+        assert torch.allclose(read_image(FRAMES[0].astype(kind)), truth), kind
+    for kind in (torch.uint8, torch.int16, torch.int32, torch.int64):
+        assert torch.allclose(read_image(TRUTH[0].to(kind)), truth), kind
+    assert torch.allclose(read_image(FRAMES[0].astype(np.uint16) * 257), truth)
+    assert torch.allclose(read_image(FRAMES[0].astype(np.int64) * 257), truth)
+    assert torch.allclose(read_image(FRAMES[0].astype(">i4")), truth)
+    assert torch.equal(read_image(FRAMES[0] > 128), (TRUTH[0] > 128).float())
+    for wrong in (FRAMES[0].astype(int) - 300, FRAMES[0].astype(int) * 1000, FRAMES[0].astype(str), np.zeros((0, 5, 3)),
+                  FRAMES[0].astype(complex), FRAMES[0] * np.nan, torch.zeros(3, 0, 0)):  # fmt: skip
+        with pytest.raises(UserError):
+            read_image(wrong)
 
 
 # ---- long films
@@ -756,10 +972,12 @@ def test_profiles_that_change_nothing(tmp_path):
 
 
 def test_heic(tmp_path):
+    "Read where pillow-heif is; else the sentence says what to install. A broken one is called broken."
     (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
     (tmp_path / "renamed.jpg").write_bytes((tmp_path / "photo.heic").read_bytes())
+    there = importlib.util.find_spec("pillow_heif")
     for name in ("photo.heic", "renamed.jpg"):
-        with pytest.raises(UserError, match=f"{name} is a HEIC photo"):
+        with pytest.raises(UserError, match=f"{name} is a HEIC photo" + ("" if there else ".*pip install pillow-heif")):
             read_image(tmp_path / name)
 
 

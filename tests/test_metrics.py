@@ -293,8 +293,9 @@ def test_regions_are_where_the_landmarks_are(heads):
 
 def test_region_l1_counts_only_the_region(heads):
     inside = region_mask(heads.landmarks, 64, 64)
-    changed = torch.where(inside, heads.image + 0.2, heads.image + 0.7)
-    torch.testing.assert_close(region_l1(changed, heads.image, heads.landmarks), torch.full((4,), 0.2))
+    dim = 0.3 * heads.image
+    changed = torch.where(inside, dim + 0.2, dim + 0.7)
+    torch.testing.assert_close(region_l1(changed, dim, heads.landmarks), torch.full((4,), 0.2))
     unknown = heads.landmarks.clone()
     unknown[1] = NAN
     score = region_l1(changed, heads.image, unknown)

@@ -21,7 +21,6 @@ from mcnet.animation.transfer import Transfer, carry
 from mcnet.baseline.grid import identity_grid, warp
 from mcnet.baseline.keypoints import inverse_2x2, matmul_2x2
 from mcnet.baseline.layers import AntiAliasDownsample
-from mcnet.baseline.motion import transfer_motion
 from mcnet.baseline.splines import ThinPlateSpline
 from mcnet.core import Context, Keypoints, Motion, UserError
 from mcnet.doors import load_weights

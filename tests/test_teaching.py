@@ -6,11 +6,14 @@ import json
 import pytest
 import torch
 
-from mcnet.cli import train as teaching
+from mcnet.cli.train import train as command
 from mcnet.core import Pair, UserError
+from mcnet.data import footage as footages
 from mcnet.data.augment import Augment
 from mcnet.data.layouts import find_clips
-from mcnet.data.pairs import FramePairs, write_shards
+from mcnet.data.pairs import FramePairs
+from mcnet.data.shards import write_shards
+from mcnet.evaluation import experiment
 from mcnet.heads.faces import FacePairs
 from mcnet.media.pictures import write_image
 from mcnet.media.video import write_video
@@ -40,7 +43,7 @@ def footage(tmp_path_factory):
             for folder in (home / "split" / split / "ann" / "1", *([home / "plain" / "ann" / "1"] * (not first))):
                 folder.mkdir(parents=True, exist_ok=True)
                 write_image(folder / f"{n:02}.png", frame)
-    write_video(home / "film.mp4", ramp(25), 25)
+    write_video(home / "video.mp4", ramp(25), 25)
     write_shards(find_clips(home / "plain"), home / "shards", SIZE, frames=6)
     (home / "notes.txt").write_text("nothing to see")
     (home / "empty").mkdir()
@@ -49,7 +52,7 @@ def footage(tmp_path_factory):
 
 def opened(path):
     "Footage in batches of four, without augmentation where that can be had."
-    material = teaching.open_footage(path, SIZE, 4, 0)
+    material = footages.open_footage(path, SIZE, 4, 0)
     if isinstance(material.pairs, FramePairs):
         material.pairs.augment = Augment(0, 0)
     return material, next(iter(material.pairs))
@@ -88,10 +91,10 @@ def test_test_clips_are_held_out(footage):
     assert seen(material) == {8 * n for n in range(25)}
 
 
-def test_the_end_of_a_film_is_held_out(footage):
-    "A single film is cut in two as well; the codec may be off by a few levels."
-    material, _ = opened(footage / "film.mp4")
-    assert material.one_film
+def test_the_end_of_a_video_is_held_out(footage):
+    "A single video is cut in two as well; the codec may be off by a few levels."
+    material, _ = opened(footage / "video.mp4")
+    assert material.one_video
     assert max(seen(material)) < 8 * 20 - 3 < min(levels(material.held.driving))
 
 
@@ -103,9 +106,9 @@ def test_shards(footage):
 
 
 def test_short_clips():
-    "Too short to be cut in two: learned from as a whole; a film like that is refused."
-    assert [len(part) for part in teaching.hold_out(ramp(9))] == [9, 0]
-    assert teaching.opposite_pairs([ramp(1)]) is None
+    "Too short to be cut in two: learned from as a whole; a video like that is refused."
+    assert [len(part) for part in footages.hold_out(ramp(9))] == [9, 0]
+    assert footages.opposite_pairs([ramp(1)]) is None
 
 
 def test_bad_footage(footage, tmp_path):
@@ -114,7 +117,7 @@ def test_bad_footage(footage, tmp_path):
     for path, words in (("nowhere", "does not exist"), ("empty", "no train clips"), ("notes.txt", "notes.txt"),
                         (tmp_path / "short.mp4", "10 are needed")):  # fmt: skip
         with pytest.raises(UserError, match=words):
-            teaching.open_footage(footage / path, SIZE, 4, 0)
+            footages.open_footage(footage / path, SIZE, 4, 0)
 
 
 def test_bad_wishes(footage):
@@ -123,37 +126,38 @@ def test_bad_wishes(footage):
     for given, words in (({"recipe": "secret"}, "choose paper"), ({"recipe": "guided"}, "--people"),
                          ({"recipe": None, "steps": 0}, "how long")):  # fmt: skip
         with pytest.raises(UserError, match=words):
-            teaching.choose_settings(given.pop("recipe"), people=0, tuning=False, **wish | given)
+            experiment.choose_config(given.pop("recipe"), people=0, tuned=False, **wish | given)
     for weights, shape, size, words in (
         ("tiny", "small", None, "leave --config"), (None, "huge", None, "choose tiny"),
         ("nobody", None, None, "no weights called"), (None, None, 65, "multiple of 8"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=words):
-            teaching.open_network(weights, shape, size)
+            experiment.open_network(weights, shape, size)
 
 
 def test_tuning_is_gentle():
     "From weights: a low rate and frozen norms, unless something else is asked for."
     wish = {"steps": 9, "minutes": 0, "batch_size": 4}
-    gentle = teaching.choose_settings(None, people=0, tuning=True, learning_rate=None, **wish)
+    gentle = experiment.choose_config(None, people=0, tuned=True, learning_rate=None, **wish)
     assert gentle.run.frozen_norms and gentle.schedule.learning_rate < 1e-3 and gentle.recipe == "paper"
-    given = teaching.choose_settings(None, people=9, tuning=True, learning_rate=3e-5, **wish)
-    assert given.schedule.learning_rate == 3e-5
-    assert not teaching.choose_settings("paper", people=0, tuning=False, **wish).run.frozen_norms
+    chosen = experiment.choose_config(None, people=9, tuned=True, learning_rate=3e-5, **wish)
+    assert chosen.schedule.learning_rate == 3e-5
+    assert not experiment.choose_config("paper", people=0, tuned=False, **wish).run.frozen_norms
 
 
 def test_a_run_goes_on(footage, tmp_path, monkeypatch, capsys):
     "The same line again goes on; json is the only thing on stdout; other settings are refused."
-    monkeypatch.setattr(teaching, "other_people", lambda size: Pair(*torch.rand(2, 2, 3, size, size)))
-    line = {"out": tmp_path / "run", "data": footage / "film.mp4", "device": "cpu", "batch_size": 2, "people": 0}
-    teaching.train(**line, weights="tiny-synthetic", steps=1, as_json=True)
+    random = lambda size: Pair(*torch.rand(2, 2, 3, size, size))
+    monkeypatch.setattr("mcnet.evaluation.comparison.unseen_people", random)
+    line = {"out": tmp_path / "run", "data": footage / "video.mp4", "device": "cpu", "batch_size": 2, "people": 0}
+    command(**line, weights="tiny-synthetic", steps=1, as_json=True)
     first = json.loads(capsys.readouterr().out)
     assert first["steps"] == 1 and set(first["scores"]) == {"copy", "before", "after"}
-    assert list(first["scores"]["after"]) == ["film.mp4, held out", "other people"]
-    teaching.train(**line, weights="tiny-synthetic", steps=2)
+    assert list(first["scores"]["after"]) == ["video.mp4, held out", "other people"]
+    command(**line, weights="tiny-synthetic", steps=2)
     said = capsys.readouterr().out
-    assert "after 2 steps" in said and "film.mp4, held out: PSNR" in said and said.count("→") == 6
+    assert "after 2 steps" in said and "video.mp4, held out: PSNR" in said and said.count("→") == 6
     with pytest.raises(UserError, match="batch_size = 2"):
-        teaching.train(**line | {"batch_size": 4}, weights="tiny-synthetic", steps=4)
-    notes = teaching.open_network(str(tmp_path / "run" / "weights.safetensors"), None, None).notes
+        command(**line | {"batch_size": 4}, weights="tiny-synthetic", steps=4)
+    notes = experiment.open_network(str(tmp_path / "run" / "weights.safetensors"), None, None).notes
     assert notes["licence"] == "Apache-2.0; as your footage allows" and "footage of your own" in notes["data"]

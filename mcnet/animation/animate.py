@@ -24,9 +24,11 @@ from .scene import Finish, Scene, compare_start, look_at, make_finish, open_driv
 from .transfer import Mouth, Transfer, calm, carry, find_mouth, pose_distance
 from .weights import find_file, load_network, resolve
 from ..core import Keypoints, Notice, Prediction, UserError, check_shape, pick_device
+from ..data.glance import VIDEO_SUFFIXES
 from ..doors import refuse_inputs
-from ..media.crops import Box, Finder, pick_finder
-from ..media.pictures import read_image
+from ..media.crops import Box
+from ..media.finders import Finder, pick_finder
+from ..media.pictures import PICTURE_SUFFIXES, read_image, write_image
 from ..media.recording import video_writer
 from ..media.video import Video
 from ..memory.network import MCNet
@@ -284,20 +286,20 @@ class Job(typing.NamedTuple):
     settings: Settings
     mouth: Mouth | None
     inputs: tuple = ()  # what must not be overwritten
+    sound: Path | None = None  # the file whose sound goes along
 
     def run(
         self,
         batch_size: int = 8,  # frames at a time
     ) -> Iterator[tuple[Moved, list[torch.Tensor]]]:  # a batch, and its pictures (3, H, W)
         "Animate; batch after batch."
-        given = self.network, self.source, self.video, self.settings
-        for moved in stream(*given, mouth=self.mouth, batch_size=batch_size):
+        how = {"mouth": self.mouth, "batch_size": batch_size}
+        for moved in stream(self.network, self.source, self.video, self.settings, **how):
             pictures = self.finish(moved.prediction)
             if self.settings.side_by_side:
-                size = pictures[0].shape[-1]
-                columns = [self.source.expand_as(moved.driving), moved.driving]
-                beside = torch.cat([enlarge_to(column, size) for column in columns], dim=-1)  # (B, 3, F, 2 F)
-                pictures = [torch.cat([pair, picture], dim=-1) for pair, picture in zip(beside, pictures)]
+                columns = self.source.expand_as(moved.driving), moved.driving
+                beside = torch.cat([enlarge_to(c, pictures[0].shape[-1]) for c in columns], dim=-1)  # (B, 3, F, 2 F)
+                pictures = [torch.cat(row, dim=-1) for row in zip(beside, pictures)]
             yield moved, pictures
 
     def write(
@@ -309,8 +311,7 @@ class Job(typing.NamedTuple):
         "Run, and write the video, complete or not at all. Raises `UserError`."
         refuse_inputs(out, self.inputs)
         video, done, best_frame = self.video, 0, 0
-        sound = video.path if self.settings.sound else None
-        with video_writer(out, video.fps, sound=sound, times=video.times) as write:
+        with video_writer(out, video.fps, sound=self.sound, times=video.times) as write:
             for moved, pictures in self.run(batch_size):
                 for picture in pictures:
                     write(picture)
@@ -332,7 +333,8 @@ def make_job(
     looks = {"detail": settings.detail, "paste_back": settings.paste_back}
     finish = make_finish(scene, predictor.size, predictor.device, **looks)
     mouth = None if settings.region == "all" else predictor.mouth
-    return Job(predictor.network, square, video, finish, settings, mouth, inputs)
+    sound = video.path if settings.sound else None
+    return Job(predictor.network, square, video, finish, settings, mouth, inputs, sound)
 
 # %% ../../nbs/animation/23d_animate.ipynb #5850d11b
 class Animator:

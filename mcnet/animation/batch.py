@@ -23,7 +23,7 @@ from ..media.pictures import PICTURE_SUFFIXES, TAG, open_picture
 # %% auto #0
 __all__ = ['PURE_VIDEO', 'LONGEST', 'is_result', 'list_inputs', 'result_name', 'Outcome', 'is_batch', 'animate_all']
 
-# %% ../../nbs/animation/23e_batch.ipynb #c64f93c3
+# %% ../../nbs/animation/23e_batch.ipynb #411d9785
 PURE_VIDEO = VIDEO_SUFFIXES.difference(PICTURE_SUFFIXES)  # a gif may be either
 
 
@@ -44,7 +44,7 @@ def is_result(
         return False  # whoever opens it to use it says what is wrong with it
     return any(TAG in (text.decode("utf-8", "ignore") if isinstance(text, bytes) else str(text)) for text in texts)
 
-
+# %% ../../nbs/animation/23e_batch.ipynb #95f0b235
 def list_inputs(
     given: str | Path | list,  # a file, a folder, or a list of files
     suffixes: Collection[str],
@@ -63,7 +63,8 @@ def list_inputs(
             if left:
                 warnings.warn(Notice(f"{given}: {len(left)} left out that {why} ({', '.join(left[:3])})"), stacklevel=2)
     if not paths:
-        raise UserError(f"{given} holds no file that can be used; its files should end in {', '.join(sorted(suffixes))}")
+        kinds = ", ".join(sorted(suffixes))
+        raise UserError(f"{given} holds no file that can be used; its files should end in {kinds}")
     stems = [path.stem.casefold() for path in paths]
     twice = next((path.stem for path, stem in zip(paths, stems) if stems.count(stem) > 1), None)
     if twice is not None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import typing
 import warnings
 from collections.abc import Callable
@@ -20,14 +19,15 @@ from PIL import Image
 from .detail import carry_detail, lost_detail
 from ..core import Notice, Prediction, UserError
 from ..media.checks import check_faces, check_framing, check_source, check_start
-from ..media.crops import Box, Face, Finder, clip_box, cut, face_box, paste
+from ..media.crops import Box, clip_box, cut, face_box, paste
+from ..media.finders import Finder
+from ..media.landmarks import Face
 from ..media.pictures import fit_square, read_image, to_bytes
 from ..media.video import Video, open_video
 
 # %% auto #0
-__all__ = ['SMALLEST', 'WIDEST', 'SQUARE', 'FRAMED', 'CENTRED', 'NO_FINDER', 'FASTEST', 'LARGEST', 'centre_box', 'choose_box',
-           'look_at', 'Scene', 'refuse_tiny', 'check_box', 'open_source', 'own_rate', 'resample', 'open_driving',
-           'compare_start', 'Finish', 'make_finish']
+__all__ = ['SMALLEST', 'WIDEST', 'SQUARE', 'FRAMED', 'CENTRED', 'NO_FINDER', 'LARGEST', 'centre_box', 'choose_box', 'look_at',
+           'Scene', 'refuse_tiny', 'check_box', 'open_source', 'open_driving', 'compare_start', 'Finish', 'make_finish']
 
 # %% ../../nbs/animation/23c_scene.ipynb #ca0a9f99
 SMALLEST = 16  # px: a picture with a shorter side shows no face
@@ -96,7 +96,7 @@ def check_box(
     meets = left < width and top < height and left + side > 0 and top + side > 0
     if not meets or side > WIDEST * max(height, width):
         given = f"LEFT, TOP, SIDE = {left:g}, {top:g}, {side:g}"
-        raise UserError(f"the square {given} does not fit {name}, which has {width}×{height} pixels; give one around the face")
+        raise UserError(f"the square {given} does not fit {name}, of {width}×{height} pixels; put it on the face")
     return box
 
 
@@ -137,40 +137,6 @@ def open_source(
         warnings.warn(Notice(f"{name}: {note}"), stacklevel=2)
     return scene
 
-# %% ../../nbs/animation/23c_scene.ipynb #fac5fd9e
-FASTEST = 240  # frames per second that may be asked for
-
-
-def own_rate(
-    driving: str | Path | list | torch.Tensor | np.ndarray | Callable,  # anything `open_video` takes
-) -> bool:
-    "Does it say when its frames are shown? A file does; frames in memory or in a folder do not."
-    return isinstance(driving, str | Path) and not Path(driving).is_dir()
-
-
-def resample(
-    video: Video,
-    fps: Fraction | int | float,  # frames per second
-) -> Video:
-    "The same moments at another rate: it lasts as long as before, and its sound stays in time. Raises `UserError`."
-    if not 0 < fps <= FASTEST:
-        raise UserError(f"fps is {fps}; choose more than 0 and at most {FASTEST} frames per second")
-    rate = Fraction(fps).limit_denominator(1001)
-    if rate == video.fps and not video.times:
-        return video
-    start = lambda n: video.times[n] if n < len(video.times) else last + (n - known) / video.fps
-    known = max(0, len(video.times) - 1)
-    last = video.times[known] if video.times else Fraction(0)
-
-    def read():
-        number = 0
-        for n, frame in enumerate(video.read()):
-            while number < rate * start(n + 1):  # a frame is shown until the next one begins
-                yield frame
-                number += 1
-
-    return video._replace(read=read, fps=rate, times=(), count=math.ceil(rate * start(video.count)) if video.count else 0)
-
 # %% ../../nbs/animation/23c_scene.ipynb #5e902bd6
 def open_driving(
     driving: str | Path | list | torch.Tensor | np.ndarray | Callable,  # anything `open_video` takes
@@ -182,8 +148,7 @@ def open_driving(
     finder: Finder | None = None,  # None: nothing here finds faces
 ) -> Video:  # of (3, size, size) squares
     "A video of at least two frames, cut to one fixed square. Raises `UserError`."
-    video = open_video(driving, None if own_rate(driving) else fps)
-    video = resample(video, fps) if fps is not None else video
+    video = open_video(driving, fps)
     frames = video.read()
     start = list(itertools.islice(frames, 2))
     if len(start) < 2:

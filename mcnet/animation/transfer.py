@@ -209,7 +209,7 @@ class Transfer(Config):
     strength: float = 1.0  # 0 = nothing moves, 1 = as the driver does, 2 = twice as far
     region: str = "all"  # all, mouth (the head stays), pose (the mouth stays)
     smooth: float = 0.0  # seconds: width of a Gaussian over time; 0 = as it comes
-    limit: float = 2.0  # largest stretch of the skin since the reference frame, and of the face's scale; for relative motion
+    limit: float = 2.0  # of relative motion: largest stretch of the skin since the reference frame, and of the scale
 
     def __post_init__(self):
         if self.region not in REGIONS:

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 import typing
 import urllib.error
@@ -20,17 +21,20 @@ from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
-from filelock import FileLock
-
 from ..core import UserError
-from ..doors import atomic_path, load_weights
-from ..memory.files import load_model
-from ..memory.network import MCNet
-from ..memory.official import SUFFIXES, from_checkpoint
+from ..doors import atomic_path, file_kind, input_file, load_weights, read_json, shorten
 
 # %% auto #0
-__all__ = ['REGISTRY', 'WeightSpec', 'known_weights', 'register', 'measure', 'add', 'cache_folder', 'check_file', 'find_file',
-           'resolve', 'offline', 'fetch', 'state_of', 'remove', 'show_licence', 'load_network']
+__all__ = ['REGISTRY', 'KINDS', 'WeightSpec', 'known_weights', 'register', 'measure', 'add', 'cache_folder', 'check_file',
+           'find_file', 'resolve', 'offline', 'fetch', 'state_of', 'remove', 'show_licence', 'load_network']
+
+# %% ../../nbs/animation/22b_weights.ipynb #cf7b128c
+if typing.TYPE_CHECKING:  # PyTorch takes seconds to load, and a list of names needs none of it
+    from mcnet.memory.network import MCNet
+
+# %% ../../nbs/animation/22b_weights.ipynb #5b76488c
+if typing.TYPE_CHECKING:  # PyTorch takes a second to import: a list of names should not wait for it
+    from mcnet.memory.network import MCNet
 
 # %% ../../nbs/animation/22b_weights.ipynb #7213bfed
 REGISTRY = Path(str(files("mcnet"))) / "assets" / "weights.json"
@@ -57,15 +61,30 @@ class WeightSpec(typing.NamedTuple):
         return bool(self.file) and not self.url
 
 
+KINDS = dict.fromkeys(("file", "sha256", "licence", "data", "kind", "url", "note"), str) | {
+    "bytes": int, "config": dict, "scores": dict,
+}  # fmt: skip
+
+
 def known_weights(
     registry: str | Path = REGISTRY,  # a json file; the one that ships with the package when not given
 ) -> dict[str, WeightSpec]:  # name -> entry
-    "Everything the registry lists."
+    "Everything the registry lists. A damaged one raises `UserError`."
     registry = Path(registry)
-    if not registry.is_file():
+    if not registry.exists():
         return {}
-    entries = json.loads(registry.read_text(encoding="utf-8"))
-    return {name: WeightSpec(name, **entry) for name, entry in entries.items()}
+    entries, known = read_json(registry, dict, "a registry of weights"), {}
+    for name, entry in entries.items():
+        fields = entry if isinstance(entry, dict) else {}
+        missing = set(WeightSpec._fields) - {"name", *WeightSpec._field_defaults} - set(fields)
+        wrong = [key for key in fields if not isinstance(fields[key], KINDS.get(key, ()))]
+        if missing or wrong:
+            fault = f"lacks {', '.join(sorted(missing))}" if missing else f"has a {wrong[0]} that cannot be"
+            raise UserError(f"{registry}: the entry {shorten(name)} {fault}; mend it, or copy the registry again")
+        if fields["file"] and Path(fields["file"]).name != fields["file"]:
+            raise UserError(f"{registry}: the file of {shorten(name)} leads out of its folder; a bare name is needed")
+        known[name] = WeightSpec(name, **fields)
+    return known
 
 # %% ../../nbs/animation/22b_weights.ipynb #e8e987ea
 def register(
@@ -116,9 +135,14 @@ def add(
 
 # %% ../../nbs/animation/22b_weights.ipynb #7855ecdf
 def cache_folder() -> Path:
-    "Where downloads and small marks are kept: $MCNET_CACHE, or mcnet in the user's cache folder."
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("MCNET_CACHE") or Path(base) / "mcnet")
+    "Where downloads and small marks are kept: $MCNET_CACHE, or mcnet in the user's (else the system's) cache folder."
+    if os.environ.get("MCNET_CACHE"):
+        return Path(os.environ["MCNET_CACHE"])
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:  # a user without a home, as in many containers
+        base = tempfile.gettempdir()
+    return Path(base) / "mcnet"
 
 
 def check_file(
@@ -177,8 +201,10 @@ def resolve(
     "The file that a name or path stands for. Raises `UserError`."
     path, known = Path(weights), known_weights(registry)
     if str(weights) not in known:
-        if path.is_file():
-            return path
+        if path.is_dir() and (path / "weights.safetensors").is_file():  # the folder of a training
+            return path / "weights.safetensors"
+        if path.exists():
+            return input_file(path, "a weights file")
         names = ", ".join(name for name, spec in known.items() if spec.kind == "network") or "none"
         if path.suffix or len(path.parts) > 1:
             raise UserError(f"{path} does not exist; give a .safetensors or .pth.tar file, or a name: {names}")
@@ -198,6 +224,7 @@ def _append(
 ):
     "One connection: ask for what `part` lacks, and write down all that comes."
     with _answer(spec, part.stat().st_size if part.exists() else 0, timeout) as answer:
+        _refuse_page(spec, answer)
         resumed = getattr(answer, "status", None) == 206  # 200: the server sends everything again
         with open(part, "ab" if resumed else "wb") as file:
             while piece := _piece(answer):
@@ -244,6 +271,8 @@ def _receive(
         failures = 0 if size > most else failures + 1
         most = max(most, size)
         if failures == 5:
+            if part.exists() and file_kind(part).group == "text":  # not a beginning of anything
+                part.unlink()
             kept = f"; {size:,} of {spec.bytes:,} bytes are kept" if size else ""
             raise UserError(f"{spec.url} cannot be read ({reason}{kept}); try again later, or {_by_hand(spec)}")
         if failures:
@@ -261,6 +290,13 @@ def _by_hand(spec: WeightSpec) -> str:
     "What a user can do without us."
     return f"download {spec.url} yourself and save it as {cache_folder() / spec.file}"
 
+
+def _refuse_page(spec: WeightSpec, answer):
+    "A login or an error page is no part of a file, whatever the server calls it. Raises `UserError`."
+    kind = (answer.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+    if kind in ("text/html", "application/xhtml+xml"):
+        raise UserError(f"{spec.url} answers with a web page, a login page perhaps, not with a file; {_by_hand(spec)}")
+
 # %% ../../nbs/animation/22b_weights.ipynb #79547c37
 def offline() -> bool:
     "Has the user forbidden connections (MCNET_OFFLINE=1)?"
@@ -275,6 +311,8 @@ def fetch(
     timeout: float = 20.0,  # seconds without a byte after which a connection counts as broken
 ) -> Path:  # the file in the cache, checked
     "Download into the cache: continued after a break, checked, put in place only when whole. Raises `UserError`."
+    from filelock import FileLock  # only downloads need it
+
     path = cache_folder() / spec.file
     if not spec.url:
         raise UserError(f"{spec.name} cannot be downloaded: {spec.note or 'no address is registered'}")
@@ -309,8 +347,11 @@ def _put_in_place(spec: WeightSpec, part: Path, path: Path):
     "Check what was received; a wrong file is removed, a right one gets its name."
     try:
         check_file(part, spec, spec.url)
-    except UserError:
+    except UserError as error:
+        kind = file_kind(part)
         part.unlink()
+        if kind.group == "text":
+            raise UserError(f"what {spec.url} sends is {kind.words}; {_by_hand(spec)}") from error
         raise
     part.replace(path)
 
@@ -370,6 +411,9 @@ def load_network(
     registry: str | Path = REGISTRY,
 ) -> MCNet:  # in eval mode
     "Resolve, check, build, fill in, and show the licence where it is not the code's own. Raises `UserError`."
+    from mcnet.memory.files import load_model
+    from mcnet.memory.official import SUFFIXES, from_checkpoint
+
     spec = known_weights(registry).get(str(weights))
     if spec and spec.kind != "network":
         raise UserError(f"{weights} is no network but {spec.file}; mcnet weights list shows what is one")

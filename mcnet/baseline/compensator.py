@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from .grid import resize_deformation, resize_map, warp
-from ..core import Compensated, Context, Keypoints, Motion, UserError
+from ..core import Compensated, Context, Motion, UserError
 
 # %% auto #0
 __all__ = ['warp_feature', 'Compensator', 'NoCompensation', 'motion_at', 'refine_motion', 'KeepMotion', 'compensate']

@@ -135,13 +135,7 @@ class Decoder(nn.Module):
 class Generator(nn.Module):
     "Source picture and motion in, picture out; the compensator mends every level in between (MCNet Fig. 2)."
 
-    def __init__(
-        self,
-        config: GeneratorConfig,
-        compensator: Compensator | None = None,  # mends a warped feature; nothing is mended when not given
-        *,
-        step: nn.Module | None = None,  # may refine the motion at each level; `KeepMotion` when not given
-    ):
+    def __init__(self, config: GeneratorConfig, compensator: Compensator | None = None, step: nn.Module | None = None):
         super().__init__()
         self.config, self.step = config, step or KeepMotion()
         self.encoder, self.decoder = Encoder(config), Decoder(config)

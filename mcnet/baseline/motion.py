@@ -59,7 +59,7 @@ def heatmap_changes(
     *,
     variance: float = 0.01,
 ) -> torch.Tensor:  # (B, K+1, 1, height, width); 0 for the background
-    "Where each keypoint is in the driving frame, minus where it was (FOMM §3.2)."
+    "Where each keypoint is in the driving frame, minus where it was (FOMM §3.1)."
     here = gaussian_heatmaps(driving.value, height, width, variance=variance)
     there = gaussian_heatmaps(source.value, height, width, variance=variance)
     return F.pad(here - there, (0, 0, 0, 0, 1, 0))[:, :, None]  # (B, K+1, 1, h, w)
@@ -92,7 +92,7 @@ class MotionConfig(Config):
 
 # %% ../../nbs/baseline/06_motion.ipynb #2574c966
 class DenseMotion(nn.Module):
-    "Chooses for each pixel among K+1 motions, and says what no motion can fetch (MCNet §3.1, FOMM §3.2)."
+    "Chooses for each pixel among K+1 motions, and says what no motion can fetch (MCNet §3.1, FOMM §3.1–3.2)."
 
     def __init__(self, config: MotionConfig):
         super().__init__()
@@ -170,7 +170,7 @@ def transfer_motion(
     relative: bool = True,  # False: take over positions, with them the driver's face shape
     adapt_scale: bool = True,  # move further when the source face is larger
 ) -> Keypoints:  # where the source's keypoints should be now
-    "Give the source what changed since the reference frame (FOMM §3.3, release §10)."
+    "Give the source what changed since the reference frame (FOMM §3.4, release §10)."
     if not relative:
         return driving
     scale = hull_scale(source, initial) if adapt_scale else 1.0

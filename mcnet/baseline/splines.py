@@ -85,10 +85,7 @@ class ThinPlateSpline(typing.NamedTuple):
         solved = solve_thin_plate(start, end, ridge)  # (B, N+3, 2)
         return cls(start, solved[:, :count], solved[:, count:].transpose(1, 2))
 
-    def __call__(
-        self,
-        points: torch.Tensor,  # (B, ..., 2)
-    ) -> torch.Tensor:  # (B, ..., 2)
+    def __call__(self, points: torch.Tensor) -> torch.Tensor:  # (B, ..., 2) both
         "Where the points go."
         if self.metric == 2:
             return evaluate_euclidean(self, full_precision(points).flatten(1, -2)).reshape(points.shape)

@@ -69,7 +69,8 @@ class TalkingHead(nn.Module):
         motion = motion or self.motion(source, points, driving_keypoints, details=details)  # motion
         features = features or self.encode(source)  # encode
         context = Context(points, motion, details=details, driving_keypoints=driving_keypoints)
-        motion, mended = compensate(features, context, self.generator.compensator, self.generator.step)  # warp, compensate
+        parts = self.generator.compensator, self.generator.step
+        motion, mended = compensate(features, context, *parts)  # warp and compensate, level by level
         image, warped = self.generator.decode(mended, source, motion)  # decode
         return Prediction(image, warped, motion, points, driving_keypoints, mended)
 

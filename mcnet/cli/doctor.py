@@ -253,7 +253,7 @@ def face_finder() -> Section:
     "Which face finder works here, if any."
     from mcnet.animation.weights import find_file
     from mcnet.core import UserError
-    from mcnet.media.crops import pick_finder
+    from mcnet.media.finders import pick_finder
 
     name = "face-landmarker"
     try:

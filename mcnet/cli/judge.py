@@ -5,113 +5,26 @@
 # %% ../../nbs/cli/80b_judge.ipynb #8cb71847
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-import mcnet
+from .options import Device, Json, ManyWeights, ReportFolder, check_folder, watch
 
 # %% auto #0
-__all__ = ['PER_CLIP', 'Out', 'Weights', 'Device', 'Json', 'read_columns', 'listed_examples', 'folder_examples', 'load_methods',
-           'watch', 'finish', 'evaluate', 'open_tools', 'benchmark']
+__all__ = ['finish', 'evaluate', 'benchmark']
 
-# %% ../../nbs/cli/80b_judge.ipynb #08b1d0dd
-PER_CLIP = 10  # pairs taken from each clip of a folder without a list
-
-
-def read_columns(
-    pairs: Path,  # a csv file
-) -> tuple[list[str], list[float] | None]:  # who is on each pair, and how much moves if the list says it
-    "What a pair list says beside its pairs. Raises `UserError`."
-    from mcnet.core import UserError
-
-    with pairs.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if not rows:
-        raise UserError(f"{pairs} holds no pairs; a line for each is needed, with clip, i and j")
-    try:
-        motion = [float(row["motion_percent"]) for row in rows] if "motion_percent" in rows[0] else None
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{pairs}: its column motion_percent cannot be read ({error}); numbers are needed") from error
-    return [row.get("identity") or row["clip"] for row in rows], motion
-
-
-def listed_examples(
-    folder: Path,
-    pairs: Path,  # a csv file
-    size: int,  # side of the pictures
-) -> tuple[Iterator, list[float] | None]:  # examples, and how much moves in each if the list says it
-    "The pairs of a list. Raises `UserError`."
-    from mcnet.data.pairs import ListedPairs, read_pair_list
-    from mcnet.evaluation.evaluate import same_person
-
-    rows = read_pair_list(pairs)
-    people, motion = read_columns(pairs)
-    return same_person(ListedPairs(rows, folder, size, 16), people), motion
-
-# %% ../../nbs/cli/80b_judge.ipynb #c5a56b3f
-def folder_examples(
-    folder: Path,
-    size: int,  # side of the pictures
-) -> Iterator:
-    "Ten pairs of each clip of the test split, or of all where there is none; seeded by the clip's place."
-    import torch
-
-    from mcnet.core import UserError
-    from mcnet.data.layouts import find_clips
-    from mcnet.data.pairs import load_clip
-    from mcnet.evaluation.truth import Example
-
-    clips = find_clips(folder, "all")
-    clips = [clip for clip in clips if clip.split == "test"] or clips
-    for number, clip in enumerate(clips):
-        frames = load_clip(clip.path, size)
-        if len(frames) < 2:
-            raise UserError(f"{clip.path} has one frame; a pair needs two, so remove it or give a list of pairs")
-        generator = torch.Generator().manual_seed(number)
-        for _ in range(PER_CLIP):
-            i, j = torch.randperm(len(frames), generator=generator)[:2].tolist()
-            driving = frames[j].float() / 255
-            yield Example(frames[i].float() / 255, driving, driving, clip.person)
+# %% ../../nbs/cli/80b_judge.ipynb #281ee149
+if TYPE_CHECKING:  # PyTorch takes a second to import: help should not wait for it
+    from mcnet.evaluation.evaluate import Report
 
 # %% ../../nbs/cli/80b_judge.ipynb #52b5a76f
-def load_methods(
-    weights: list[str],  # names or paths
-    device: str,
-) -> tuple[dict, int]:  # name -> network; side of their pictures
-    "Networks by the names they will have in the table. Raises `UserError`."
-    from mcnet.animation.weights import load_network
-    from mcnet.core import UserError, pick_device
-
-    networks = {Path(name).stem: load_network(name).to(pick_device(device)).eval() for name in dict.fromkeys(weights)}
-    sizes = {name: network.config.image_size for name, network in networks.items()}
-    if len(sizes) < len(set(weights)):
-        raise UserError("two of the weights have the same name; rename a file, for a table needs a name for each row")
-    if len(set(sizes.values())) > 1:
-        raise UserError(f"the networks work on pictures of different sizes ({sizes}); judge one size at a time")
-    return networks, next(iter(sizes.values()))
-
-
-def watch(
-    things: Iterable,
-    what: str,  # a word or two before the bar
-    total: int | None = None,
-) -> Iterator:
-    "The same things; on a terminal with a bar, elsewhere silently."
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(things, what, total, console=console, transient=True, disable=not console.is_terminal)
-
-
 def finish(
-    report: mcnet.evaluation.evaluate.Report,
+    report: Report,
     out: Path,
     groups: Iterable[str],  # those to print; the folder holds all
     as_json: bool,
@@ -123,17 +36,11 @@ def finish(
     text = "\n\n".join(report.table(group) for group in groups)
     print(json.dumps(report.to_dict(), indent=1) if as_json else f"{text}\n\nwritten: {', '.join(map(str, files))}")
 
-# %% ../../nbs/cli/80b_judge.ipynb #946ef298
-Out = Annotated[Path, typer.Option(help="Folder for report.json, report.txt and figures.")]
-Weights = Annotated[list[str] | None, typer.Option(help="A registered name or a file; may be given several times.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Json = Annotated[bool, typer.Option("--json", help="Print json, for programs.")]
-
 # %% ../../nbs/cli/80b_judge.ipynb #048f7c86
 def evaluate(
     *,
-    out: Out,
-    weights: Weights = None,
+    out: ReportFolder,
+    weights: ManyWeights = None,
     data: Annotated[str, typer.Option(help="A folder of clips, or: synthetic.")] = "synthetic",
     pairs: Annotated[Path | None, typer.Option(help="List of pairs: csv with clip, i, j; for a folder.")] = None,
     people: Annotated[int, typer.Option(min=2, help="How many heads to draw; 20 pairs of each.")] = 25,
@@ -148,12 +55,14 @@ def evaluate(
     from mcnet.core import UserError
     from mcnet.evaluation.evaluate import evaluate as score
     from mcnet.evaluation.evaluate import other_person
+    from mcnet.evaluation.examples import folder_examples, listed_examples, load_networks, open_tools
     from mcnet.evaluation.truth import draw_examples
 
     if data == "synthetic" and pairs is not None:
         raise UserError("a list of pairs belongs to a folder of clips; add --data FOLDER, or leave --pairs out")
-    networks, size = load_methods(weights or ["small"], device)
-    motion, total = None, None
+    check_folder(out)
+    networks, size = load_networks(weights or ["small"], device)
+    motion = total = None
     if data == "synthetic":
         examples, total = draw_examples(people, size=size, cross=cross), people * 20
     elif pairs is None:
@@ -162,40 +71,21 @@ def evaluate(
         examples, motion = listed_examples(Path(data), pairs, size)
     if cross and data != "synthetic":
         examples, motion = other_person(examples), None
-    about = {"data": data if data == "synthetic" else Path(data).name, "pairs from": pairs.name if pairs else "seed"}
+    about: dict = {"data": data if data == "synthetic" else Path(data).name}
+    about |= {"pairs from": pairs.name if pairs else "seed"}
     about |= {"protocol": "cross identity" if cross else "same identity", "size": size}
     with ExitStack() as stack:
         tools = open_tools(stack) if judges else []
-        about["tools"] = [tool.name for tool in tools]
+        about |= {"tools": [tool.name for tool in tools]}
         amounts = None if motion is None else torch.tensor(motion)
         report = score(networks, watch(examples, "evaluating", total), tools=tools, motion=amounts, about=about)
     finish(report, out, ["all"], as_json)
 
-# %% ../../nbs/cli/80b_judge.ipynb #f3904586
-def open_tools(
-    stack: ExitStack,  # closes them
-) -> list:
-    "The face tools that are here; none at all raises `UserError`."
-    from mcnet.animation.weights import find_file
-    from mcnet.core import UserError
-    from mcnet.evaluation.judges import DlibJudge, FaceAlignmentJudge, MediapipeJudge
-
-    tools, landmarker = [], find_file("face-landmarker")
-    mediapipe = lambda: stack.enter_context(MediapipeJudge(landmarker or "face_landmarker.task"))
-    for here in (mediapipe, DlibJudge, FaceAlignmentJudge):
-        try:
-            tools.append(here())
-        except UserError:
-            continue  # not installed: the report says which ones were there
-    if not tools:
-        raise UserError("no face tool is here; leave --judges out, or run mcnet doctor to see what to install")
-    return tools
-
 # %% ../../nbs/cli/80b_judge.ipynb #53509379
 def benchmark(
     *,
-    out: Out,
-    weights: Weights = None,
+    out: ReportFolder,
+    weights: ManyWeights = None,
     folder: Annotated[list[Path] | None, typer.Option(help="Results of another method; may be repeated.")] = None,
     questions: Annotated[bool, typer.Option("--questions", help="Write the clips for another method; stop.")] = False,
     size: Annotated[int | None, typer.Option(min=32, help="Side of the pictures; the weights' own, or 64.")] = None,
@@ -207,21 +97,23 @@ def benchmark(
     from mcnet.core import UserError
     from mcnet.evaluation.benchmark import TRACKS, animating, draw_clips, write_clips
     from mcnet.evaluation.benchmark import benchmark as judge
+    from mcnet.evaluation.examples import load_networks
 
     folders = {path.name or str(path): path for path in folder or []}
     for path in folders.values():
         if not path.is_dir():
             raise UserError(f"{path} is not a folder; give the one that holds same-00, cross-00 and the other results")
+    check_folder(out)
     wanted = weights or ([] if folders or questions else ["small"])
-    networks, own = load_methods(wanted, device) if wanted else ({}, 64)
+    networks, own = load_networks(wanted, device) if wanted else ({}, 64)
     if size and networks and size != own:
         raise UserError(f"size is {size}, but these weights work on pictures of {own}; leave --size out")
     drawn = watch(draw_clips(clips, size=size or own), "performing", clips)
     if questions:
-        write_clips(drawn, out)
+        write_clips(list(drawn), out)
         print(f"{out}: {2 * clips} clips; animate each source.png by its folder driving, frame by frame")
         return
-    methods = dict(folders)
+    methods: dict = dict(folders)
     for name, network in networks.items():
         methods |= {f"{name}, own warp": animating(network, "warped"), name: animating(network)}
         methods[f"{name}, absolute"] = animating(network, relative=False)

@@ -5,25 +5,38 @@
 # %% ../../nbs/cli/80d_main.ipynb #d5b901e5
 from __future__ import annotations
 
+import codecs
+import dataclasses
+import io
 import json
+import math
+import os
 import sys
 import warnings
-from contextlib import contextmanager
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import mcnet
 from .judge import benchmark, evaluate
+from .options import Device, Json, OneWeights, Workers, progress_bar, say
 from .train import train
 
 # %% auto #0
-__all__ = ['app', 'AsJson', 'weights_app', 'RegisteredName', 'Workers', 'options', 'show', 'say', 'progress_bar', 'main',
-           'say_notices', 'animate', 'parse_settings', 'run_animation', 'describe_outcome', 'show_outcomes', 'demo',
-           'convert', 'weights_list', 'weights_path', 'weights_download', 'weights_remove', 'doctor', 'check_data',
-           'prepare']
+__all__ = ['app', 'NO_MEMORY', 'FORM', 'weights_app', 'RegisteredName', 'options', 'show', 'prepare_console', 'sentence', 'main',
+           'animate', 'check_places', 'check_rate', 'parse_square', 'parse_settings', 'run_animation',
+           'describe_outcome', 'show_outcomes', 'demo', 'convert', 'weights_list', 'weights_path', 'weights_download',
+           'weights_remove', 'doctor', 'check_data', 'prepare']
+
+# %% ../../nbs/cli/80d_main.ipynb #dd2ab719
+if TYPE_CHECKING:  # PyTorch takes a second to import: help should not wait for it
+    from mcnet.cli.doctor import Report
+    from mcnet.data.layouts import DataReport
+    from mcnet.data.prepare import PrepareReport
+    from mcnet.media.crops import Box
 
 # %% ../../nbs/cli/80d_main.ipynb #28bd9185
 app = typer.Typer(
@@ -49,72 +62,101 @@ def options(
     "What holds for all commands."
 
 # %% ../../nbs/cli/80d_main.ipynb #d684b563
-AsJson = Annotated[bool, typer.Option("--json", help="Print json, for programs.")]
-
-
 def show(
-    report: mcnet.data.layouts.DataReport | mcnet.cli.doctor.Report,  # anything with a text for people and `to_dict`
+    report: DataReport | PrepareReport | Report,  # anything with a text for people and `to_dict`
     as_json: bool,
 ):
     "A report on stdout: for people, or with the same content for programs."
     print(json.dumps(report.to_dict(), indent=1) if as_json else report)
 
 # %% ../../nbs/cli/80d_main.ipynb #4a8167cd
-def say(text: str):
-    "One line to stderr: stdout is kept for results."
-    print(" ".join(text.split()), file=sys.stderr)
+def prepare_console():
+    "Closed streams swallow what they are given; the others take every character and every file's name."
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes this number, so that no file of ours does
+    codecs.register_error("mcnet", _lenient)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="mcnet")
 
 
-@contextmanager
-def progress_bar(
-    what: str,  # a word or two before the bar
-):
-    "Give a function (done, total); on a terminal it draws a bar, elsewhere it is silent."
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total or None)
+def _lenient(error: UnicodeError) -> tuple[bytes | str, int]:
+    "Bytes of a file's name that are no letters as they were; what the console does not know as a question mark."
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    known = (bytes([ord(letter) - 0xDC00]) if "\udc80" <= letter <= "\udcff" else b"?" for letter in letters)
+    return b"".join(known), error.end
 
 # %% ../../nbs/cli/80d_main.ipynb #89c08c61
+NO_MEMORY = "allocate memory", "out of memory", "bad_alloc"  # what libraries say in their own errors
+
+
+def sentence(error: Exception) -> str | None:
+    "What the user can mend, in one sentence; None: a bug."
+    from mcnet.core import UserError
+
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+        return "memory ran out; take a smaller --batch-size or --size, or close other programs"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a file'}: {error.strerror or error}; choose another path"
+    return None
+
+
+def _telling() -> Callable:
+    "What shows a warning: our own notices as plain sentences, each once; those of other libraries not at all."
+    said = set()
+
+    def tell(message, category, *place):
+        if category.__module__.startswith("mcnet.") and str(message) not in said:
+            said.add(str(message))
+            say(f"note: {message}")
+
+    return tell
+
+
 def main(
     arguments: list[str] | None = None,  # without the program's name; those of the process when not given
 ):
     "Run a command. What the user can mend is one sentence on stderr and exit code 2; a bug keeps its stack trace."
+    prepare_console()
     try:
-        with warnings.catch_warnings(record=True) as notices:
+        with warnings.catch_warnings():
             warnings.simplefilter("always")
+            warnings.showwarning = _telling()
             app(arguments, prog_name="mcnet")
-    except SystemExit as end:  # how the command line library ends every run
-        if not end.code:
-            say_notices(notices)
-        raise
+    except BrokenPipeError:  # whoever read the results has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
     except Exception as error:
-        from mcnet.core import UserError
-
-        if isinstance(error, OSError):
-            error = UserError(f"{error.filename or 'a file'}: {error.strerror or error}; choose another path")
-        if not isinstance(error, UserError):
+        text = sentence(error)
+        if text is None:
             raise
-        say(str(error))
+        say(text)
         sys.exit(2)
 
-
-def say_notices(caught: list):
-    "Print our own notices as plain sentences; warnings of other libraries are not for the user of a command."
-    for text in dict.fromkeys(str(w.message) for w in caught if w.category.__module__.startswith("mcnet.")):
-        say(f"note: {text}")
-
 # %% ../../nbs/cli/80d_main.ipynb #b42a9eed
-@app.command()
+FORM = "--source PICTURE --driving VIDEO --out VIDEO"
+
+
+@app.command(
+    options_metavar=f"{FORM} [OPTIONS]",
+    epilog="Example: mcnet animate --source me.jpg --driving talk.mp4 --out out.mp4",
+)
 def animate(
     *,
     source: Annotated[Path, typer.Option(help="Picture to animate, or a folder of pictures.")],
     driving: Annotated[Path, typer.Option(help="Video whose motion it takes on, or a folder of videos.")],
     out: Annotated[Path, typer.Option(help="Video to write: .mp4 .mov .mkv .webm .gif; for folders, a folder.")],
-    weights: Annotated[str, typer.Option(help="A registered name, or a .safetensors or .pth.tar file.")] = "small",
+    weights: OneWeights = "small",
     relative: Annotated[bool, typer.Option("--relative/--absolute", help="Carry over changes, or positions.")] = True,
     adapt_scale: Annotated[bool, typer.Option(help="Move further when the source face is larger.")] = True,
     best_frame: Annotated[str, typer.Option(help="Frame in the source's pose: first, auto or a number.")] = "first",
@@ -131,51 +173,75 @@ def animate(
     sound: Annotated[bool, typer.Option(help="Keep the video's sound.")] = True,
     fps: Annotated[float | None, typer.Option(help="Frames per second; the video's own when not given.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Frames at a time.")] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    as_json: AsJson = False,
+    device: Device = "auto",
+    as_json: Json = False,
 ):
     "Give a picture the motion of a video; with folders, every picture that of every video."
-    given = {
-        "relative": relative, "adapt_scale": adapt_scale, "best_frame": best_frame, "strength": strength,
-        "region": region, "smooth": smooth, "crop": crop, "face": face, "driving_crop": driving_crop,
-        "driving_face": driving_face, "detail": detail, "paste_back": paste_back,
-        "side_by_side": side_by_side, "sound": sound,
-    }  # fmt: skip
+    given = locals()
+    check_places(source, driving, out)
     settings = parse_settings(given)  # a wrong option is refused before anything is loaded
+    rate = Fraction(check_rate("fps", fps)).limit_denominator(1001) if fps is not None else None
     with progress_bar("animating") as progress:
-        how = {"fps": Fraction(fps).limit_denominator(1001) if fps else None, "batch_size": batch_size}
         animator = mcnet.Animator.from_pretrained(weights, device)
-        outcomes = run_animation((source, driving, out), settings, {**how, "progress": progress}, animator)
+        how = {"fps": rate, "batch_size": batch_size, "progress": progress}
+        outcomes = run_animation((source, driving, out), settings, how, animator)
     show_outcomes(outcomes, as_json)
 
 # %% ../../nbs/cli/80d_main.ipynb #e10dc330
-def parse_settings(
-    given: dict,  # what the options say; `best_frame` and `crop` as text
-) -> mcnet.Settings:
-    "The settings that the options of `animate` stand for. Raises `UserError`."
+def check_places(source: Path, driving: Path, out: Path):
+    "What is wrong with the names themselves is said before PyTorch is loaded. Raises `UserError`."
+    from mcnet.doors import check_output, input_file
+
+    for path, what in ((source, "a picture"), (driving, "a video")):
+        if not path.is_dir():
+            input_file(path, what)
+    if not source.is_dir() and out.suffix and not out.is_dir():
+        check_output(out, (source, driving))
+
+
+def check_rate(name: str, value: float) -> float:
+    "A number of frames per second that can be. Raises `UserError`."
+    from mcnet.core import UserError
+
+    if not 0 < value <= 1000:
+        raise UserError(f"{name} is {value:g}; give frames per second, more than 0 and at most 1000")
+    return value
+
+
+def parse_square(name: str, text: str) -> str | Box:
+    "A square of three numbers; words are handed on. Raises `UserError`."
     from mcnet.core import UserError
     from mcnet.media.crops import Box
 
-    values = dict(given)
-    if given["best_frame"].lstrip("-").isdigit():
+    if "," not in text:
+        return text
+    try:
+        left, top, side = (float(number) for number in text.split(","))
+    except ValueError:
+        left, top, side = math.nan, 0.0, 0.0
+    if not (all(map(math.isfinite, (left, top, side))) and side > 0):
+        raise UserError(f"{name} is {text}; a square is LEFT,TOP,SIDE in pixels: three numbers, the last above 0")
+    return Box(left, top, side)
+
+
+def parse_settings(
+    given: dict[str, Any],  # options of `animate`; `best_frame` and squares as text
+) -> mcnet.Settings:
+    "The settings among the options. Raises `UserError`."
+    values = {field.name: given[field.name] for field in dataclasses.fields(mcnet.Settings) if field.name in given}
+    if given["best_frame"].lstrip("-").isdecimal():
         values["best_frame"] = int(given["best_frame"])
-    for name in ("crop", "driving_crop"):
-        if "," in given[name]:
-            try:
-                values[name] = Box(*(float(number) for number in given[name].split(",")))
-            except (TypeError, ValueError) as error:
-                fault = f"{name} is {given[name]}; a square is LEFT,TOP,SIDE in pixels: three numbers"
-                raise UserError(fault) from error
-    return mcnet.Settings(**values)
+    squares = {name: parse_square(name, given[name]) for name in ("crop", "driving_crop")}
+    return mcnet.Settings(**values | squares)
 
-
+# %% ../../nbs/cli/80d_main.ipynb #86acddf7
 def run_animation(
     paths: tuple[Path, Path, Path],  # source, driving, out: files, or folders
     settings: mcnet.Settings,
     how: dict,  # fps, batch_size, progress
     animator: mcnet.Animator,
-) -> list[dict]:  # one outcome per film
-    "One picture and one film; or every picture of a folder with every film of another. Raises `UserError`."
+) -> list[dict]:  # one outcome per video
+    "One picture and one video; or every picture of a folder with every video of another. Raises `UserError`."
     from mcnet.animation.batch import animate_all
     from mcnet.core import UserError
 
@@ -184,14 +250,14 @@ def run_animation(
         made = animator.animate(*paths, settings, **how)
         return [{**made._asdict(), "path": str(made.path), "fps": str(made.fps)}]
     if how.pop("fps"):
-        raise UserError("fps is for one film; films of a folder keep their own")
+        raise UserError("fps is for one video; videos of a folder keep their own")
     return [{**made._asdict(), "path": str(made.path)} for made in animate_all(animator, *paths, settings, **how)]
 
 # %% ../../nbs/cli/80d_main.ipynb #df17106a
 def describe_outcome(
     outcome: dict,  # from `run_animation`
 ) -> str:
-    "What became of a film, in a line."
+    "What became of a video, in a line."
     path, frames = Path(outcome["path"]), outcome["frames"]
     if "problem" not in outcome:
         return f"{path}: {frames} frames at {float(Fraction(outcome['fps'])):g} per second"
@@ -203,7 +269,7 @@ def show_outcomes(
     outcomes: list[dict],  # from `run_animation`
     as_json: bool,
 ):
-    "Print them; leave with 1 if any film failed."
+    "Print them; leave with 1 if any video failed."
     if as_json:
         print(json.dumps(outcomes if "problem" in outcomes[0] else outcomes[0], indent=1))
     else:
@@ -212,12 +278,12 @@ def show_outcomes(
         raise typer.Exit(1)
 
 # %% ../../nbs/cli/80d_main.ipynb #0e05235c
-@app.command()
+@app.command(epilog="Example: mcnet demo --out here")
 def demo(
     *,
     out: Annotated[Path, typer.Option(help="Folder for demo.mp4 and demo.png.")] = Path("."),
-    weights: Annotated[str, typer.Option(help="A registered name, or the path of a file.")] = "tiny-synthetic",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    weights: OneWeights = "tiny-synthetic",
+    device: Device = "auto",
 ):
     "Draw a person who never was and a performance, and animate the one by the other."
     from mcnet.animation.demo import make_demo
@@ -227,12 +293,19 @@ def demo(
     print(f"{made.path}: source | performance | result, {made.frames} frames; {out / 'demo.png'}: three moments")
 
 # %% ../../nbs/cli/80d_main.ipynb #58364d60
-app.command()(train)
-app.command()(evaluate)
-app.command()(benchmark)
+app.command(
+    options_metavar="--out FOLDER [OPTIONS]",
+    epilog="Example: mcnet train --out run --data me.mp4 --weights small --minutes 5",
+)(train)
+app.command(
+    options_metavar="--out FOLDER [OPTIONS]", epilog="Example: mcnet evaluate --out scores --weights small --data clips"
+)(evaluate)
+app.command(
+    options_metavar="--out FOLDER [OPTIONS]", epilog="Example: mcnet benchmark --out judged --weights tiny"
+)(benchmark)
 
 # %% ../../nbs/cli/80d_main.ipynb #e7ce252e
-@app.command()
+@app.command(epilog="Example: mcnet convert vox.pth.tar mcnet.safetensors")
 def convert(
     checkpoint: Annotated[Path, typer.Argument(help="The authors' .pth.tar; with --to-release a .safetensors file.")],
     out: Annotated[Path, typer.Argument(help="File to write: something.safetensors; with --to-release .pth.tar.")],
@@ -247,13 +320,15 @@ def convert(
     print(f"{made.path}: {made.tensors} tensors, {made.parameters:,} parameters{rest}")
 
 # %% ../../nbs/cli/80d_main.ipynb #e0e2b1b1
-weights_app = typer.Typer(help="List, find, fetch and remove the files that have a name.", no_args_is_help=True, rich_markup_mode=None)
+weights_app = typer.Typer(
+    help="List, find, fetch and remove the files that have a name.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(weights_app, name="weights")
 RegisteredName = Annotated[str, typer.Argument(help="A name that mcnet weights list shows.")]
 
 
-@weights_app.command("list")
-def weights_list(*, as_json: AsJson = False):
+@weights_app.command("list", epilog="Example: mcnet weights list")
+def weights_list(*, as_json: Json = False):
     "Show every registered file: what it is, where it is, and what it may be used for."
     from mcnet.animation.weights import known_weights, state_of
 
@@ -269,7 +344,7 @@ def weights_list(*, as_json: AsJson = False):
         print(f"    {row['data']}; licence: {row['licence']}")
 
 
-@weights_app.command("path")
+@weights_app.command("path", epilog="Example: mcnet weights path small")
 def weights_path(name: RegisteredName):
     "Print where a registered file is."
     from mcnet.animation.weights import find_file, known_weights
@@ -283,7 +358,7 @@ def weights_path(name: RegisteredName):
     print(path)
 
 # %% ../../nbs/cli/80d_main.ipynb #2f30164f
-@weights_app.command("download")
+@weights_app.command("download", epilog="Example: mcnet weights download face-landmarker")
 def weights_download(name: RegisteredName):
     "Fetch a registered file into the cache, unless it is here already, and print where it is."
     from mcnet.animation.weights import find_file, known_weights, show_licence
@@ -295,7 +370,7 @@ def weights_download(name: RegisteredName):
     print(path)
 
 
-@weights_app.command("remove")
+@weights_app.command("remove", epilog="Example: mcnet weights remove face-landmarker")
 def weights_remove(name: RegisteredName):
     "Delete a downloaded file, finished or not, from the cache."
     from mcnet.animation.weights import remove
@@ -303,11 +378,11 @@ def weights_remove(name: RegisteredName):
     print(f"{name}: {remove(name) / 1e6:.1f} MB removed")
 
 # %% ../../nbs/cli/80d_main.ipynb #5f686035
-@app.command()
+@app.command(epilog="Example: mcnet doctor --no-timing")
 def doctor(
     *,
     timing: Annotated[bool, typer.Option(help="Measure milliseconds per frame, too.")] = True,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ):
     "Say what this machine can do, what is missing, and what to do about it."
     from mcnet.cli.doctor import examine
@@ -317,15 +392,12 @@ def doctor(
     raise typer.Exit(0 if report.healthy else 1)
 
 # %% ../../nbs/cli/80d_main.ipynb #0234de11
-Workers = Annotated[int, typer.Option(min=1, help="Clips at a time.")]
-
-
-@app.command("check-data")
+@app.command("check-data", epilog="Example: mcnet check-data clips")
 def check_data(
     folder: Annotated[Path, typer.Argument(help="Folder of clips: videos, folders of pictures, or shards.")],
     *,
     workers: Workers = 1,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ):
     "Say what is usable in a folder of clips, what is wrong, and how to mend it."
     from mcnet.data.layouts import check_data as look
@@ -336,23 +408,23 @@ def check_data(
     raise typer.Exit(0 if report.usable else 1)
 
 # %% ../../nbs/cli/80d_main.ipynb #09279e53
-@app.command()
+@app.command(epilog="Example: mcnet prepare raw clips --size 128")
 def prepare(
-    folder: Annotated[Path, typer.Argument(help="Folder of raw films.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of raw videos.")],
     out: Annotated[Path, typer.Argument(help="Folder for the clips; what it holds already is not made again.")],
     *,
     size: Annotated[int, typer.Option(help="Side of the clips in pixels.")] = 256,
-    fps: Annotated[int | None, typer.Option(min=1, help="Frames per second; the film's own without it.")] = None,
+    fps: Annotated[int | None, typer.Option(min=1, help="Frames per second; the video's own without it.")] = None,
     people: Annotated[str, typer.Option(help="Whom to cut out of each shot: largest or all.")] = "largest",
     test_share: Annotated[float, typer.Option(min=0, max=1, help="Share of people kept for the test.")] = 0.1,
-    workers: Annotated[int, typer.Option(min=1, help="Films at a time.")] = 1,
-    as_json: AsJson = False,
+    workers: Workers = 1,
+    as_json: Json = False,
 ):
-    "Turn raw films into training clips: scenes apart, one still square around each face."
+    "Turn raw videos into training clips: scenes apart, one still square around each face."
     from mcnet.animation.weights import find_file
     from mcnet.core import UserError
     from mcnet.data.prepare import prepare_clips
-    from mcnet.media.crops import pick_finder
+    from mcnet.media.finders import pick_finder
 
     finder = pick_finder(find_file("face-landmarker"))
     if finder is None:
@@ -361,7 +433,3 @@ def prepare(
     with progress_bar("preparing") as progress:
         report = prepare_clips(folder, out, finder=finder, progress=progress, **settings)
     show(report, as_json)
-
-# %% ../../nbs/cli/80d_main.ipynb #e5b29c13
-if __name__ == "__main__" and "__file__" in globals():
-    main()

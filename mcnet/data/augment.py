@@ -10,11 +10,17 @@ from collections.abc import Callable
 
 import kornia.enhance
 import torch
+from kornia.augmentation import RandomGamma, RandomHorizontalFlip, RandomHue, RandomSaturation
 
 # %% auto #0
 __all__ = ['OURS', 'RELEASE', 'jitter_colours', 'jitter_as_release', 'Augment']
 
 # %% ../../nbs/data/21d_augment.ipynb #b91b49d9
+def _draw(changes: int, pairs: int, strength: float, generator: torch.Generator, copies: int) -> torch.Tensor:
+    "One draw for each pair, the same for its copies: (changes, copies × pairs) in [-strength, strength]."
+    return torch.empty(changes, pairs).uniform_(-strength, strength, generator=generator).repeat(1, copies)
+
+
 def jitter_colours(
     images: torch.Tensor,  # (B, 3, H, W) in [0, 1]
     strength: float,  # 0.1 = brightness, gamma and saturation within 10 %, hue within a fortieth of the wheel
@@ -23,11 +29,16 @@ def jitter_colours(
     copies: int = 1,  # the batch is this many groups of pictures that share their changes
 ) -> torch.Tensor:  # (B, 3, H, W)
     "Change colours by maps that act on each pixel alone, so that what matched between frames still matches."
-    factor = torch.empty(4, len(images) // copies).uniform_(-strength, strength, generator=generator)
-    gain, gamma, saturation, hue = factor.repeat(1, copies).to(images.device)  # (B,) each
-    images = kornia.enhance.adjust_gamma(images, (1 + gamma), (1 + gain))
-    images = kornia.enhance.adjust_saturation(images, 1 + saturation)
-    return kornia.enhance.adjust_hue(images, hue * 2 * torch.pi / 4).clamp(0, 1)
+    gain, gamma, saturation, hue = _draw(4, len(images) // copies, strength, generator, copies).to(images.device)
+    every = {"batch_prob": torch.ones(len(images)), "forward_input_shape": torch.tensor(images.shape)}
+    changes = [
+        (RandomGamma(p=1.0), {"gamma_factor": 1 + gamma, "gain_factor": 1 + gain}),
+        (RandomSaturation(p=1.0), {"saturation_factor": 1 + saturation}),
+        (RandomHue(p=1.0), {"hue_factor": hue / 4}),  # in turns of the wheel
+    ]
+    for change, drawn in changes:
+        images = change(images, params=every | drawn)
+    return images.clamp(0, 1)
 
 # %% ../../nbs/data/21d_augment.ipynb #9bb6f0b0
 def jitter_as_release(
@@ -67,7 +78,8 @@ class Augment(typing.NamedTuple):
     ) -> tuple[torch.Tensor, torch.Tensor]:  # (2B, 3, S, S); (B,) which pairs are mirrored
         "Throw the dice once for each pair."
         mirrored = torch.rand(len(images) // 2, generator=generator) < self.flip
-        images = torch.where(mirrored.repeat(2).view(-1, 1, 1, 1), images.flip(-1), images)
+        drawn = {"batch_prob": mirrored.repeat(2).float(), "forward_input_shape": torch.tensor(images.shape)}
+        images = RandomHorizontalFlip()(images, params=drawn)
         if self.strength:
             images = self.colours(images, self.strength, generator=generator, copies=2)
         return images, mirrored

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import typing
 from collections import Counter
 from pathlib import Path
@@ -15,12 +16,12 @@ import torch
 import torch.nn.functional as F
 
 from ..core import UserError
+from ..doors import file_kind, irregular
 from ..media.frames import open_container
-from ..media.pictures import read_image, to_bytes
+from ..media.pictures import list_pictures, read_image, to_bytes
 
 # %% auto #0
-__all__ = ['CONTAINERS', 'LOOK', 'VIDEO_SUFFIXES', 'PICTURE_SUFFIXES', 'STATIC', 'SHORT', 'SMALL', 'PLACES', 'FILM_STARTS',
-           'motion_signature', 'film_kind', 'Glance', 'glance']
+__all__ = ['CONTAINERS', 'LOOK', 'VIDEO_SUFFIXES', 'STATIC', 'SHORT', 'SMALL', 'PLACES', 'motion_signature', 'Glance', 'glance']
 
 # %% ../../nbs/data/21a_glance.ipynb #ee5d1345
 def motion_signature(
@@ -57,7 +58,8 @@ def _look_at_video(path: Path) -> tuple[Glance, torch.Tensor]:  # (N, 256) thumb
     with open_container(path) as (container, stream):
         if CONTAINERS.get(path.suffix.lower(), "gif") not in container.format.name.split(","):
             faults.append(("wrong suffix", container.format.name.split(",")[0]))
-        count = stream.frames or sum(packet.size > 0 for packet in container.demux(stream))
+        shown = len(stream.index_entries) or stream.frames  # an edit list shows fewer frames than there are
+        count = min(stream.frames, shown) or sum(packet.size > 0 for packet in container.demux(stream))
         ends = [entry.pos + entry.size for entry in stream.index_entries]
         frames = _few_frames(container, stream, count)
         if max(ends, default=0) > path.stat().st_size or len(frames) < min(PLACES, count):
@@ -72,7 +74,9 @@ def _look_at_video(path: Path) -> tuple[Glance, torch.Tensor]:  # (N, 256) thumb
 # %% ../../nbs/data/21a_glance.ipynb #3910b0e8
 def _look_at_folder(path: Path) -> tuple[Glance, torch.Tensor]:  # (N, 256) thumbnails
     "Length and a few pictures of a folder of frames."
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
+    files = list_pictures(path)
+    if len(files) < 2:
+        raise UserError(f"{path} holds {len(files)} pictures; a clip needs two")
     first = [round(place * (len(files) - 2) / 2) for place in range(3)]
     pictures = [read_image(files[n + step]) for n in first for step in (0, 1)]  # three pairs of neighbours
     sizes, faults = Counter(tuple(picture.shape[1:]) for picture in pictures), []
@@ -87,24 +91,9 @@ def _look_at_folder(path: Path) -> tuple[Glance, torch.Tensor]:  # (N, 256) thum
 
 # %% ../../nbs/data/21a_glance.ipynb #801479a4
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".m4v"}
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 STATIC = 0.004  # largest mean grey difference of two thumbnails in a clip where nothing moves
 SHORT, SMALL = 16, 64  # frames and pixels below which a clip is worth a word
 PLACES = 6  # frames of a clip that are compared
-
-
-FILM_STARTS = {b"\x1aE\xdf\xa3": "mkv or webm", b"GIF8": "gif", b"0&\xb2u": "wmv", b"FLV\x01": "flv", b"RIFF": "avi"}
-
-
-def film_kind(
-    path: str | Path,  # a file
-) -> str:  # mp4 or mov, gif …; empty where it does not begin as a film does
-    "What kind of film a file begins as, whatever its suffix."
-    with open(path, "rb") as file:
-        start = file.read(12)
-    if start[:4] == b"RIFF" and start[8:] != b"AVI ":  # wav and webp begin so, too
-        return ""
-    return "mp4 or mov" if start[4:8] == b"ftyp" else FILM_STARTS.get(start[:4], "")
 
 
 class Glance(typing.NamedTuple):
@@ -124,12 +113,14 @@ def glance(
     "Look into a clip: its header, its length, a few frames; nothing is raised for a bad one."
     path = Path(path)
     if not path.exists():
-        return Glance(path, (("missing", ""),))
+        return Glance(path, (("missing", "a broken link" if path.is_symlink() else ""),))
+    if not path.is_dir() and irregular(path):
+        return Glance(path, (("unreadable", irregular(path)),))
     try:
         found, thumbnails = _look_at_folder(path) if path.is_dir() else _look_at_video(path)
-    except (UserError, av.FFmpegError, OSError, ValueError) as error:
+    except (UserError, av.FFmpegError, OSError, ValueError, RuntimeError) as error:
         empty = path.is_file() and path.stat().st_size == 0
-        begun = path.is_file() and film_kind(path)
+        begun = path.is_file() and os.access(path, os.R_OK) and file_kind(path).group == "video"
         return Glance(path, (("empty", "") if empty else ("cut off", "") if begun else ("unreadable", str(error)),))
     faults = list(found.faults)
     if found.frames < 2:

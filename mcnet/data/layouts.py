@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import itertools
 import json
 import os
@@ -19,10 +18,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from PIL import Image
-
 from ..core import UserError
-from .glance import PICTURE_SUFFIXES, SMALL, VIDEO_SUFFIXES, Glance, film_kind, glance
+from .glance import SMALL, VIDEO_SUFFIXES, Glance, glance
+from ..doors import as_path, file_kind, input_file, inside_folder, irregular, read_json
+from ..media.pictures import PICTURE_SUFFIXES, open_picture
 
 # %% auto #0
 __all__ = ['HELD_OUT', 'SPLITS', 'LAYOUTS', 'MANIFEST', 'SHARDS', 'LOOSE', 'FAULTS', 'USABLE', 'ADVICE', 'ClipFile', 'Layout',
@@ -78,11 +77,11 @@ def list_folder(
     folder: str | Path,
 ) -> Listing:
     "Recognise a folder's layout, and with it the clips, the people and the splits."
-    folder = Path(folder)
+    folder = as_path(folder, "a folder")
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give the folder that holds your clips")
     paths, stills, shards, others = _walk(folder)
-    if (folder / "MANIFEST.json").is_file():
+    if (folder / "MANIFEST.json").exists():
         return Listing(MANIFEST, *_from_manifest(folder), [], [])
     if shards and not paths:
         return Listing(SHARDS, [], stills, shards, others)
@@ -118,9 +117,10 @@ def _walk(folder: Path) -> tuple[list[Path], list[Path], list[Path], list[Path]]
         pictures = [name for name, suffix in kinds.items() if suffix in PICTURE_SUFFIXES]
         clips += [Path(place, name) for name in videos]
         if len(pictures) > 1 and not videos:
-            clips.append(Path(place))  # the frames of a film
+            clips.append(Path(place))  # the frames of a video
         else:
-            stills += [Path(place, name) for name in pictures]
+            alive = {Path(name).stem for name in videos}  # IMG_1.HEIC beside IMG_1.MOV: a phone's Live Photo
+            stills += [Path(place, name) for name in pictures if Path(name).stem not in alive]
         for name in kinds.keys() - set(videos) - set(pictures):
             (shards if kinds[name] == ".tar" else others).append(Path(place, name))
     return clips, stills, sorted(shards), sorted(others)
@@ -128,13 +128,18 @@ def _walk(folder: Path) -> tuple[list[Path], list[Path], list[Path], list[Path]]
 
 def _from_manifest(folder: Path) -> tuple[list[ClipFile], list[Path]]:
     "Entries of MANIFEST.json: `files`, a list of file, kind (clip or another word), split, identity."
+    manifest = folder / "MANIFEST.json"
+    place = lambda entry: inside_folder(folder, entry["file"], manifest)
     try:
-        entries = json.loads((folder / "MANIFEST.json").read_text(encoding="utf-8"))["files"]
-        clips = [e for e in entries if e["kind"] == "clip"]
-        found = sorted(ClipFile(folder / c["file"], c["identity"], c["split"]) for c in clips)
-        return found, [folder / e["file"] for e in entries if e["kind"] == "still"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder}/MANIFEST.json cannot be understood ({error!r}); mend or remove it") from error
+        entries = read_json(manifest, dict, "a MANIFEST.json")["files"]
+        clips = [entry for entry in entries if entry["kind"] == "clip"]
+        if not all(isinstance(clip[key], str) for clip in clips for key in ("identity", "split")):
+            raise UserError(f"{manifest} names a person or a split by something that is no text; mend it")
+        found = sorted(ClipFile(place(clip), clip["identity"], clip["split"]) for clip in clips)
+        return found, [place(entry) for entry in entries if entry["kind"] == "still"]
+    except (KeyError, TypeError) as error:
+        lacking = f"an entry lacks {error}" if isinstance(error, KeyError) else "its files are no list of entries"
+        raise UserError(f"{manifest} cannot be understood: {lacking}; mend or remove it") from error
 
 
 def _inner(path: Path, folder: Path) -> tuple[str, str]:
@@ -267,7 +272,7 @@ def _duplicates(paths: list[Path], root: Path) -> list[Fault]:
     "Videos with the same bytes; only files of the same length are read."
     by_length, first, faults = {}, {}, []
     for path in paths:
-        if path.is_file():
+        if path.is_file() and not irregular(path):
             by_length.setdefault(path.stat().st_size, []).append(path)
     for path in itertools.chain(*(group for group in by_length.values() if len(group) > 1)):
         with open(path, "rb") as file:
@@ -288,9 +293,10 @@ def _misnamed(others: list[Path], root: Path) -> list[Fault]:
     "Films whose suffix nobody would take for a film's."
     faults = []
     for path in others:
-        kind = film_kind(path)
-        if kind:
-            faults.append(Fault("wrong suffix", _name(path, root), f"looks like {kind}"))
+        if irregular(path):
+            faults.append(Fault("unreadable", _name(path, root), irregular(path)))
+        elif path.exists() and os.access(path, os.R_OK) and file_kind(path).group == "video":
+            faults.append(Fault("wrong suffix", _name(path, root), f"looks like {file_kind(path).words}"))
     return faults
 
 # %% ../../nbs/data/21b_layouts.ipynb #0b8565b8
@@ -298,11 +304,12 @@ def shard_index(
     path: str | Path,  # a .tar file in webdataset's naming: KEY.EXT
 ) -> dict[str, dict[str, tuple[int, int]]]:  # key -> ext -> first byte, number of bytes
     "Where each part of each sample lies in a shard; only headers are read. Raises `UserError`."
-    samples = {}
+    samples, path = {}, input_file(path, "a shard (.tar)")
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
                 if member.isfile():
+                    inside_folder("", member.name, path)
                     place, name = os.path.split(member.name)
                     key, _, ext = name.partition(".")
                     samples.setdefault(os.path.join(place, key), {})[ext] = member.offset_data, member.size
@@ -332,12 +339,14 @@ def _look_at_sample(path: Path, parts: dict, read: Callable) -> tuple[ClipFile, 
     split = "test" if HELD_OUT & set(path.parts) else "train"
     try:
         about = json.loads(read(parts["json"])) if "json" in parts else {}
-        clip = ClipFile(path, str(about.get("person", path.name)), split)
+        if not isinstance(about, dict) or not isinstance(about.get("person", ""), str):
+            return ClipFile(path, path.name, split), Glance(path, (("unreadable", "its json names no person"),))
+        clip = ClipFile(path, about.get("person", path.name), split)
         if not names:
             return clip, Glance(path, (("unreadable", "no pictures in this sample"),))
-        with Image.open(io.BytesIO(read(parts[names[0]]))) as picture:
+        with open_picture(read(parts[names[0]])) as picture:
             width, height = picture.size
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return ClipFile(path, path.name, split), Glance(path, (("unreadable", str(error)),))
     kind = () if len(names) > 1 else (("still", ""),)
     return clip, Glance(path, kind, len(names), 25.0, width, height)

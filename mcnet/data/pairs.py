@@ -6,12 +6,9 @@
 from __future__ import annotations
 
 import csv
-import functools
 import hashlib
 import io
 import itertools
-import json
-import tarfile
 import typing
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,20 +16,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
-from torch.utils.data import IterableDataset, get_worker_info
 
 from ..core import Notice, Pair, UserError
 from .augment import OURS, Augment
-from .glance import PICTURE_SUFFIXES, motion_signature
-from .layouts import ClipFile, find_clips, shard_index
-from ..doors import atomic_path
+from .glance import motion_signature
+from .layouts import find_clips
+from ..doors import as_path, atomic_path, input_file, inside_folder, read_text
 from ..media.frames import read_frames
-from ..media.pictures import fit_square, read_image, to_bytes
+from ..media.landmarks import landmark_table
+from ..media.pictures import fit_square, list_pictures, read_image, to_bytes
 
 # %% auto #0
-__all__ = ['EYES_AND_MOUTH', 'load_clip', 'sample_pairs', 'find_focus', 'FramePairs', 'ClipPairs', 'PairRow', 'read_pair_list',
-           'ListedPairs', 'spread_frames', 'write_shards', 'ShardPairs', 'Sample']
+__all__ = ['MOST_PAIRS', 'load_clip', 'sample_pairs', 'find_focus', 'FramePairs', 'ClipPairs', 'tell_skipped', 'PairRow',
+           'read_pair_list', 'ListedPairs']
 
 # %% ../../nbs/data/21e_pairs.ipynb #232822d4
 def _decode(
@@ -41,8 +37,7 @@ def _decode(
 ) -> torch.Tensor:  # (T, 3, size, size) uint8
     "Every frame of a clip, fitted into a square."
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
-        frames = [to_bytes(fit_square(read_image(file), size)) for file in files]
+        frames = [to_bytes(fit_square(read_image(file), size)) for file in list_pictures(path)]
     else:
         frames = [fit_square(frame, size) for frame in read_frames(path)]
     if len(frames) < 2:
@@ -64,17 +59,28 @@ def load_clip(
     cache: str | Path | None = None,  # a folder for decoded clips; memory alone when not given
 ) -> torch.Tensor:  # (T, 3, size, size) uint8
     "Decode a clip once; with a cache, later calls map the stored bytes into memory instead."
-    path = Path(path)
+    path = as_path(path, "a clip")
+    if not path.is_dir():
+        input_file(path, "a clip")
     if cache is None:
         return _decode(path, size)
-    if not path.exists():
-        raise UserError(f"{path} does not exist; give the path of a clip")
     stored = _cache_path(path, size, cache)
-    if not stored.is_file():
+    kept = _load_stored(stored)
+    if kept is None:
         stored.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(stored) as temporary:
             np.save(temporary, _decode(path, size).numpy())
-    return torch.from_numpy(np.load(stored, mmap_mode="c"))
+        kept = _load_stored(stored)
+    return kept
+
+
+def _load_stored(path: Path) -> torch.Tensor | None:
+    "What the cache holds, mapped into memory; None where there is nothing, or a damaged file: then it is made anew."
+    try:
+        return torch.from_numpy(np.load(path, mmap_mode="c")) if path.is_file() else None
+    except (ValueError, OSError, EOFError):
+        warnings.warn(Notice(f"{path} in the cache is damaged and is made anew"), stacklevel=3)
+        return None
 
 # %% ../../nbs/data/21e_pairs.ipynb #d8e3dcfc
 def sample_pairs(
@@ -94,13 +100,6 @@ def sample_pairs(
     return torch.cat(pairs), torch.cat(motions)
 
 # %% ../../nbs/data/21e_pairs.ipynb #fb54af80
-EYES_AND_MOUTH = {  # number of landmarks -> the 32 points of eyes and mouth in iBUG order
-    68: list(range(36, 68)),
-    478: [33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380]
-    + [61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91, 78, 81, 13, 311, 308, 402, 14, 178],
-}
-
-
 def find_focus(
     path: Path,  # of a clip
     landmarks: Callable,  # (T, 3, H, W) in [0, 1] -> (T, 68 or 478, 2) in [-1, 1]
@@ -110,10 +109,11 @@ def find_focus(
 ) -> torch.Tensor:  # (T, 32, 2), NaN where no face was found
     "Points on eyes and mouth in every frame: where a training may look twice."
     stored = None if cache is None else _cache_path(path, size, cache).with_suffix(".focus.npy")
-    if stored is not None and stored.is_file():
-        return torch.from_numpy(np.load(stored))
+    kept = _load_stored(stored) if stored else None
+    if kept is not None:
+        return kept
     found = torch.cat([landmarks(part.float() / 255) for part in load_clip(path, size).split(32)])  # (T, L, 2)
-    found = found[:, EYES_AND_MOUTH[found.shape[1]]]  # (T, 32, 2)
+    found = found[:, list(landmark_table(found.shape[1])["focus"])]  # (T, 32, 2)
     if stored is not None:
         with atomic_path(stored) as temporary:
             np.save(temporary, found.numpy())
@@ -181,13 +181,17 @@ class ClipPairs(FramePairs):
         super().__init__(frames, batch_size, seed=seed, start=start, augment=augment, focus=focus)
 
 # %% ../../nbs/data/21e_pairs.ipynb #17967415
+MOST_PAIRS = 2_000_000  # rows of the table of pairs: 2,000 for each clip up to a thousand clips, then fewer
+
+
 def _pair_table(
     frames: list[torch.Tensor],  # (T, 3, S, S) per clip
     seed: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     "Many pairs, as rows (clip, source, driving), and those of them that move most."
     generator = torch.Generator().manual_seed(seed)
-    pairs, motion = sample_pairs([motion_signature(clip) for clip in frames], 2000, generator=generator)
+    each = max(10, min(2000, MOST_PAIRS // len(frames)))
+    pairs, motion = sample_pairs([motion_signature(clip) for clip in frames], each, generator=generator)
     return pairs, pairs[motion >= motion.quantile(2 / 3)]
 
 # %% ../../nbs/data/21e_pairs.ipynb #1cde96aa
@@ -224,11 +228,11 @@ def _load_all(files: list[Path], size: int, cache: str | Path | None):
     if not good:
         reason = next(iter(skipped.values()), "no file was given")
         raise UserError(f"none of {len(files)} clips can be used; the first one: {reason}")
-    _tell_skipped(skipped, len(files))
+    tell_skipped(skipped, len(files))
     return good, frames, skipped
 
 
-def _tell_skipped(skipped: dict, total: int):
+def tell_skipped(skipped: dict, total: int):
     "One warning for all files that were left out."
     if skipped:
         first = next(iter(skipped.values()))
@@ -246,14 +250,17 @@ class PairRow(typing.NamedTuple):
 def read_pair_list(
     path: str | Path,  # a csv with the columns clip, i, j; further columns are ignored
 ) -> list[PairRow]:
-    "Read a fixed list of test pairs."
+    "Read a fixed list of test pairs; its clips lie inside the folder of the data."
     try:
-        with open(path, newline="") as file:
-            return [PairRow(row["clip"], int(row["i"]), int(row["j"])) for row in csv.DictReader(file)]
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; give the path of a pair list") from error
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is not a pair list ({error!r}); it needs the columns clip, i, j") from error
+        rows = csv.DictReader(io.StringIO(read_text(path, "a pair list"), newline=""))
+        pairs = [PairRow(row["clip"], int(row["i"]), int(row["j"])) for row in rows]
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} is not a pair list; it needs the columns clip, i, j, with whole numbers") from error
+    for row in pairs:
+        inside_folder("", row.clip, path)
+    return pairs
 
 # %% ../../nbs/data/21e_pairs.ipynb #f8990b46
 class ListedPairs:
@@ -271,7 +278,7 @@ class ListedPairs:
         self.rows, self.batch_size = rows, batch_size
         self.wanted = {}  # (clip, frame number) -> (3, size, size) uint8
         for clip in dict.fromkeys(row.clip for row in rows):
-            frames = load_clip(Path(folder) / clip, size, cache=cache)
+            frames = load_clip(inside_folder(folder, clip, "the pair list"), size, cache=cache)
             for number in {n for row in rows if row.clip == clip for n in row[1:]}:
                 if not 0 <= number < len(frames):
                     fault = f"{clip} has {len(frames)} frames, but the list asks for number {number}"
@@ -287,160 +294,3 @@ class ListedPairs:
             source = torch.stack([self.wanted[row.clip, row.i] for row in rows])  # (B, 3, S, S)
             driving = torch.stack([self.wanted[row.clip, row.j] for row in rows])  # (B, 3, S, S)
             yield Pair(source.float() / 255, driving.float() / 255)
-
-# %% ../../nbs/data/21e_pairs.ipynb #0dba4857
-def spread_frames(
-    signatures: torch.Tensor,  # (T, D) from `motion_signature`
-    count: int,
-) -> list[int]:  # numbers of frames, growing; all of them if there are fewer
-    "Frames that differ: half of them each as far as possible from those chosen before, the others evenly spaced."
-    total = len(signatures)
-    chosen = set(torch.linspace(0, total - 1, min(count - count // 2, total)).round().long().tolist())
-    near = torch.cdist(signatures, signatures[sorted(chosen)], p=1).amin(1)  # (T,) to the nearest chosen one
-    while len(chosen) < min(count, total):
-        far = int(near.argmax()) if near.max() > 0 else next(n for n in range(total) if n not in chosen)
-        chosen.add(far)
-        near = torch.minimum(near, torch.cdist(signatures, signatures[far : far + 1], p=1)[:, 0])
-    return sorted(chosen)
-
-# %% ../../nbs/data/21e_pairs.ipynb #c80ed863
-def write_shards(
-    clips: str | Path | list[ClipFile],  # a folder (see `find_clips`: its training clips), or its clips
-    out: str | Path,  # a folder for clips-000000.tar, clips-000001.tar …
-    size: int,  # side of the pictures in pixels
-    *,
-    frames: int = 16,  # of each clip, chosen to differ
-    per_shard: int = 256,  # clips
-    seed: int = 0,  # of the order, so that a shard holds many people
-    progress: Callable[[int, int], None] | None = None,  # called with clips done and in all
-) -> list[Path]:  # the shards
-    "Pack a few frames of every clip into tar files as webdataset names them: 000000.json, 000000.00.jpg …"
-    clips, out = list(clips) if isinstance(clips, list | tuple) else find_clips(clips), Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(seed)).tolist()
-    shards, skipped = [], {}
-    for first in range(0, len(order), per_shard):
-        shards.append(out / f"clips-{first // per_shard:06}.tar")
-        with atomic_path(shards[-1]) as temporary, tarfile.open(temporary, "w") as tar:
-            for place in range(first, min(first + per_shard, len(order))):
-                clip = clips[order[place]]
-                try:
-                    _add_sample(tar, f"{place:06}", clip, load_clip(clip.path, size), frames)
-                except UserError as error:
-                    skipped[clip.path] = str(error)
-                if progress:
-                    progress(place + 1, len(order))
-    _tell_skipped(skipped, len(clips))
-    return shards
-
-# %% ../../nbs/data/21e_pairs.ipynb #05cc61ed
-def _add_sample(tar: tarfile.TarFile, key: str, clip: ClipFile, film: torch.Tensor, frames: int):
-    "One clip: who it shows, and its frames as jpg."
-    chosen = spread_frames(motion_signature(film), frames)
-    about = {"person": clip.person, "clip": clip.path.name, "frames": chosen}
-    parts = {"json": json.dumps(about).encode()}
-    for n, picture in enumerate(film[chosen].permute(0, 2, 3, 1).numpy()):
-        file = io.BytesIO()
-        Image.fromarray(picture).save(file, "jpeg", quality=95, subsampling=0)
-        parts[f"{n:02}.jpg"] = file.getvalue()
-    for ext, content in parts.items():
-        entry = tarfile.TarInfo(f"{key}.{ext}")
-        entry.size = len(content)
-        tar.addfile(entry, io.BytesIO(content))
-
-# %% ../../nbs/data/21e_pairs.ipynb #f471c6f9
-class ShardPairs(IterableDataset):
-    "Endless batches of pairs from shards; every sample once an epoch over all ranks, batch n known by its number."
-
-    def __init__(
-        self,
-        shards: str | Path | list,  # a folder with .tar files, or the files
-        size: int,  # side of the pictures in pixels
-        batch_size: int,  # of each rank
-        *,
-        seed: int = 0,
-        start: int = 0,  # number of the first batch: where an interrupted training goes on
-        augment: Augment = OURS,  # what is changed in both frames
-        rank: int = 0,  # number of this process
-        world: int = 1,  # how many processes train together
-    ):
-        files = [Path(s) for s in shards] if isinstance(shards, list | tuple) else sorted(Path(shards).glob("*.tar"))
-        self.size, self.batch_size, self.seed, self.start, self.augment = size, batch_size, seed, start, augment
-        self.rank, self.world = rank, world
-        self.samples, self.skipped = _find_samples(files)
-
-    def __iter__(self) -> Iterator[Pair]:
-        worker = get_worker_info()  # of a DataLoader: each makes every n-th batch, and the loader puts them in order
-        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        return map(self.batch, itertools.count(self.start + first, step))
-
-    def batch(
-        self,
-        number: int,  # 0, 1, 2 …
-    ) -> Pair:  # source and driving, (B, 3, size, size) each
-        "Batch `number` of this rank."
-        generator = torch.Generator().manual_seed(hash((self.seed, self.rank, number)) % 2**63)
-        pairs = [_read_pair(self.samples, place, generator, self.skipped) for place in self.chosen(number)]
-        images = torch.stack([fit_square(pair[side], self.size) for side in (0, 1) for pair in pairs]).float() / 255
-        return Pair(*self.augment(images, generator)[0].chunk(2))
-
-    def chosen(
-        self,
-        number: int,  # of a batch
-    ) -> list[int]:  # numbers of its samples
-        "Which samples a batch is made of: all ranks take turns in one endless row of shuffled epochs."
-        first, total = number * self.batch_size, len(self.samples)
-        places = [(first + n) * self.world + self.rank for n in range(self.batch_size)]
-        return [int(_order(self.seed, place // total, total)[place % total]) for place in places]
-
-# %% ../../nbs/data/21e_pairs.ipynb #f9a68a95
-class Sample(typing.NamedTuple):
-    "A few frames of a clip, somewhere in a shard."
-
-    shard: Path
-    key: str
-    pictures: list[tuple[int, int]]  # first byte and length of each
-
-
-def _find_samples(files: list[Path]) -> tuple[list[Sample], dict[Path, str]]:
-    "The samples with two pictures at least; which shards were left out and why."
-    samples, skipped = [], {}
-    for file in files:
-        try:
-            for key, parts in shard_index(file).items():
-                names = [ext for ext in sorted(parts) if f".{ext.split('.')[-1].lower()}" in PICTURE_SUFFIXES]
-                samples += [Sample(file, key, [parts[ext] for ext in names])] if len(names) > 1 else []
-        except UserError as error:
-            skipped[file] = str(error)
-    if not samples:
-        reason = next(iter(skipped.values()), "no .tar file with pictures was given")
-        raise UserError(f"there is no sample to learn from: {reason}; make shards with write_shards")
-    _tell_skipped(skipped, len(files))
-    return samples, skipped
-
-
-def _read_pair(samples: list[Sample], place: int, generator: torch.Generator, skipped: dict) -> list[torch.Tensor]:
-    "Two different frames of a sample; of the next sample when they are damaged, which is counted."
-    for step in range(len(samples)):
-        sample = samples[(place + step) % len(samples)]
-        two = torch.randperm(len(sample.pictures), generator=generator)[:2].tolist()
-        try:
-            return [_read_picture(sample.shard, sample.pictures[n]) for n in two]  # (3, H, W) each
-        except (UserError, OSError) as error:
-            skipped[sample.shard / sample.key] = str(error)
-    raise UserError(f"no picture in {samples[0].shard.parent} can be read; write the shards again")
-
-# %% ../../nbs/data/21e_pairs.ipynb #1a4afa9d
-def _read_picture(file: Path, part: tuple[int, int]) -> torch.Tensor:  # (3, H, W) uint8
-    "Decode a picture that lies somewhere in a file."
-    with open(file, "rb") as shard:
-        shard.seek(part[0])
-        content = shard.read(part[1])
-    with Image.open(io.BytesIO(content)) as picture:
-        return to_bytes(read_image(picture))
-
-
-@functools.lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, total: int) -> torch.Tensor:  # (total,)
-    "The order of the samples in an epoch."
-    return torch.randperm(total, generator=torch.Generator().manual_seed(hash((seed, epoch)) % 2**63))

@@ -18,7 +18,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import torch
@@ -26,11 +26,13 @@ import torch.nn.functional as F
 
 from ..core import Notice, UserError
 from .glance import motion_signature
-from .layouts import ClipFile, list_folder
-from ..doors import atomic_path
-from ..media.crops import Box, Face, Finder, clip_box, cut, face_box
+from .layouts import MANIFEST, ClipFile, list_folder
+from ..doors import as_path, atomic_path, output_folder, read_json, refuse_inputs
+from ..media.crops import Box, clip_box, cut, face_box
+from ..media.finders import Finder
 from ..media.frames import frame_times, read_frames, video_info
-from ..media.recording import video_writer
+from ..media.landmarks import Face
+from ..media.recording import check_rate, video_writer
 
 # %% auto #0
 __all__ = ['JUMP', 'SHIFT', 'OUTLIER', 'AROUND', 'LOOKS', 'BLURRED', 'frame_jumps', 'find_cuts', 'sharpness', 'Scan',
@@ -130,6 +132,8 @@ class PrepareSettings:
             raise UserError(f"people is {self.people!r}; choose largest or all")
         if self.size < 32 or self.size % 2:
             raise UserError(f"size is {self.size}; choose an even number of pixels from 32 on")
+        if self.fps is not None:
+            check_rate(self.fps)
 
 
 class Crop(typing.NamedTuple):
@@ -218,13 +222,10 @@ def write_crops(
     "Read a film once more, and write every crop as it comes; a file appears when it is complete."
     if not crops:
         return []
-    rate, counts = video_info(path).fps, [0] * len(crops)
-    wanted = [_choose_frames(path, crop, settings.fps) for crop in crops]
-    rate = min(rate, settings.fps or rate)
-    stacks, writers = [ExitStack() for _ in crops], {}
+    own, counts, writers = video_info(path).fps, [0] * len(crops), {}
+    wanted, rate = [_choose_frames(path, crop, settings.fps) for crop in crops], min(own, settings.fps or own)
     with ExitStack() as everything:
-        for stack in stacks:
-            everything.push(stack)
+        stacks = [everything.enter_context(ExitStack()) for _ in crops]
         for number, frame in enumerate(read_frames(path)):
             for n, crop in enumerate(crops):
                 if number == crop.first:
@@ -258,12 +259,10 @@ class _Task(typing.NamedTuple):
 
 def _prepare_video(task: _Task, finder: Finder) -> dict:
     "All of one film: scan, choose, write; the record that says so is written last."
-    record_path = _record_path(task)
-    state = _state(task)
-    if record_path.is_file():
-        record = json.loads(record_path.read_text(encoding="utf-8"))
-        if record["state"] == state:
-            return record | {"done before": True}
+    record_path, state = _record_path(task), _state(task)
+    record = _read_record(record_path)
+    if record.get("state") == state and all((task.out / clip["file"]).is_file() for clip in record["clips"]):
+        return record | {"done before": True}
     clips, crops = [], []
     try:
         crops, dropped = choose_crops(scan_video(task.source, finder), task.settings)
@@ -278,6 +277,14 @@ def _prepare_video(task: _Task, finder: Finder) -> dict:
     with atomic_path(record_path) as temporary:
         temporary.write_text(json.dumps(record), encoding="utf-8")
     return record
+
+
+def _read_record(path: Path) -> dict:
+    "What is known of a video that was done; empty without a record, or with a damaged one: then it is done again."
+    with suppress(UserError):
+        record = read_json(path, dict)
+        return record if {"state", "clips", "dropped", "source"} <= set(record) else {}
+    return {}
 
 
 def _record_path(task: _Task) -> Path:
@@ -339,14 +346,16 @@ def prepare_clips(
     if finder is None:
         raise UserError("there is no face finder; install mediapipe (pip install mediapipe) and give its model")
     settings = PrepareSettings(size, fps, people, min_frames, round(0.3 * size) if min_face is None else min_face)
-    listing, out = list_folder(folder), Path(out)
+    listing, out = list_folder(folder), as_path(out, "an output folder")
     films = [clip for clip in listing.clips if clip.path.is_file()]
     if not films:
         raise UserError(f"{folder} holds no videos to prepare; put mp4, mov, mkv, webm or avi files into it")
+    if listing.layout is MANIFEST:
+        refuse_inputs(out / "MANIFEST.json", [Path(folder) / "MANIFEST.json"])
+    if any(film.path.resolve().is_relative_to((out / "clips").resolve()) for film in films):
+        raise UserError(f"{out}/clips holds videos to prepare, and an input is never overwritten; choose another output")
     for place in (out / "clips", out / ".done"):
-        place.mkdir(parents=True, exist_ok=True)
-        for leftover in place.glob(".*"):
-            leftover.unlink()  # of a run that was killed
+        output_folder(place)
     names = _names([film.path for film in films], Path(folder))
     tasks = [_Task(f.path, _inside(f.path, Path(folder)), name, out, settings) for f, name in zip(films, names)]
     records = []

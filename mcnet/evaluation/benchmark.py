@@ -24,7 +24,7 @@ from ..baseline.keypoints import KeypointConfig, KeypointDetector
 from ..baseline.layers import AntiAliasDownsample, DownBlock
 from ..core import Config, UserError, check_shape
 from ..doors import load_weights
-from .evaluate import Report, tabulate
+from .evaluate import Report, refuse_names, tabulate
 from .metrics import align, psnr
 from .pixels import ssim
 from ..heads.cast import combine, sample_people, sample_track
@@ -33,9 +33,9 @@ from ..media.pictures import fit_square, to_bytes, write_image
 from ..media.video import open_video
 
 # %% auto #0
-__all__ = ['LANDMARKS', 'LEADERS', 'BENCHMARK', 'TRACKS', 'Animate', 'ReaderConfig', 'Reading', 'shape_features', 'FaceReader',
-           'load_reader', 'Clip', 'draw_clips', 'fingerprint', 'animating', 'perform', 'write_clips', 'reference_films',
-           'judge_clip', 'benchmark']
+__all__ = ['LANDMARKS', 'LEADERS', 'BENCHMARK', 'TRACKS', 'Animate', 'ReaderConfig', 'FaceReading', 'shape_features',
+           'FaceReader', 'load_reader', 'Clip', 'draw_clips', 'fingerprint', 'animating', 'perform', 'name_folders',
+           'write_clips', 'reference_films', 'judge_clip', 'benchmark']
 
 # %% ../../nbs/evaluation/31b_benchmark.ipynb #c4ab9439
 LANDMARKS = KeypointConfig(68, width=16, cap=96, blocks=4, scale=0.5, kernel=3, padding=1, jacobian=False)
@@ -51,7 +51,7 @@ class ReaderConfig(Config):
     features: int = 32  # numbers that stand for a person
 
 
-class Reading(typing.NamedTuple):
+class FaceReading(typing.NamedTuple):
     "What the reader sees in a batch of pictures."
 
     landmarks: torch.Tensor  # (B, 68, 2), (x, y) in [-1, 1]
@@ -95,13 +95,13 @@ class FaceReader(nn.Module):
     def forward(
         self,
         image: torch.Tensor,  # (B, 3, H, W) in [0, 1]
-    ) -> Reading:
+    ) -> FaceReading:
         "Read a batch of pictures of any size."
         check_shape(image, "B 3 H W", "the pictures")
         image = fit_square(image, self.config.image_size).contiguous()  # the order in memory would change last digits
         landmarks = self.detector(image).value
         motion = shape_features(landmarks) @ self.motion  # (B, 4)
-        return Reading(landmarks, motion[:, :3].rad2deg(), motion[:, 3], self.identity(image))
+        return FaceReading(landmarks, motion[:, :3].rad2deg(), motion[:, 3], self.identity(image))
 
 # %% ../../nbs/evaluation/31b_benchmark.ipynb #01e0c537
 @functools.cache
@@ -207,7 +207,20 @@ def perform(
         raise UserError(f"the result of {name} holds numbers that are not finite; pictures lie in [0, 1]")
     return made.detach().float().cpu().clamp(0, 1)
 
+# %% ../../nbs/evaluation/31b_benchmark.ipynb #6491168e
+def name_folders(
+    folders: Iterable[str | Path],  # of results
+) -> dict[str, Path]:  # by a name that no other one has
+    "Folders as methods, called by their names; by more of their paths where names are alike. Raises `UserError`."
+    paths = list(dict.fromkeys(Path(folder).resolve() for folder in folders))
+    depth = 1
+    while len({path.parts[-depth:] for path in paths}) < len(paths):
+        depth += 1
+    named = {"/".join(path.parts[-depth:]): path for path in paths}
+    refuse_names(named)
+    return named
 
+# %% ../../nbs/evaluation/31b_benchmark.ipynb #b241a7e3
 def write_clips(
     clips: list[Clip],
     folder: str | Path,  # made when it does not exist
@@ -265,6 +278,7 @@ def benchmark(
 ) -> Report:
     "Judge whatever animates a picture, on a fixed set, beside what knows more and what knows less."
     methods = methods if isinstance(methods, dict) else {"method": methods}
+    refuse_names(methods)
     reader, values, seen, kept = reader or load_reader(), {}, [], {}
     for clip in draw_clips() if clips is None else clips:
         references = reference_films(clip)

@@ -24,19 +24,19 @@ from ..training.perceptual import FilterFeatures, PerceptualLoss
 from ..training.recipes import TrainConfig
 
 # %% auto #0
-__all__ = ['REFERENCE', 'MILESTONES', 'JUDGES', 'SHOWN', 'judge_pairs', 'reference_pairs', 'reference_config', 'judge',
+__all__ = ['REFERENCE', 'MILESTONES', 'JUDGE_SEED', 'SHOWN', 'judge_pairs', 'reference_pairs', 'reference_config', 'score_model',
            'run_reference', 'Band', 'published_runs', 'expected', 'check_run', 'first_steps']
 
 # %% ../../nbs/evaluation/31c_curves.ipynb #ba197a7a
 REFERENCE = {"people": 48, "frames": 12, "steps": 100, "batch_size": 8}
 MILESTONES = (0, 12, 25, 50, 100)  # steps
-JUDGES = 77_001  # seed of the people that judge
+JUDGE_SEED = 77_001  # seed of the people that judge
 SHOWN = (4, 8, 24, 44)  # of their pairs: those whose pictures are kept
 
 
 def judge_pairs() -> Pair:  # 48 pairs of 64 × 64
     "Pairs of twelve people that no seed trains on: the same for everybody."
-    return next(iter(FacePairs(12, 6, 64, 48, seed=JUDGES)))
+    return next(iter(FacePairs(12, 6, 64, 48, seed=JUDGE_SEED)))
 
 
 def reference_pairs(
@@ -57,7 +57,7 @@ def reference_config(
 
 # %% ../../nbs/evaluation/31c_curves.ipynb #804cf680
 @torch.no_grad()
-def judge(
+def score_model(
     model: MCNet,
     judges: Pair,
 ) -> tuple[dict[str, float], torch.Tensor]:  # means over the pairs; the predictions (B, 3, H, W)
@@ -81,13 +81,13 @@ def run_reference(
     "Train `tiny` for 100 steps."
     seed_everything(seed)
     model = MCNet(MCNetConfig.tiny())
-    first, image = judge(model, judges)
+    first, image = score_model(model, judges)
     stages = [image[list(SHOWN)]]
     if frozen:
         model.get_submodule(frozen).requires_grad_(False)
 
     def score(average):
-        scores, image = judge(average, judges)
+        scores, image = score_model(average, judges)
         stages.append(image[list(SHOWN)])
         return scores
 

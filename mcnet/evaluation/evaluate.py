@@ -21,7 +21,7 @@ from ..core import Pair, UserError, check_shape
 from ..doors import atomic_path
 from .judges import JUDGES, Tool
 from mcnet.evaluation.metrics import (
-    Predictor,
+    Predict,
     blurred,
     bootstrap_mean,
     copy_source,
@@ -37,9 +37,9 @@ from ..media.pictures import fit_square, to_bytes
 from ..plots import show_strip
 
 # %% auto #0
-__all__ = ['IDENTITY', 'PLACES', 'DIGITS', 'INTERVAL', 'THUMBNAIL', 'Answer', 'ask', 'reference_answers', 'measure_answer',
-           'judge_answers', 'tabulate', 'Report', 'show_scores', 'show_examples', 'evaluate', 'same_person',
-           'other_person', 'save_report']
+__all__ = ['REFERENCES', 'IDENTITY_JUDGES', 'PLACE_JUDGES', 'DIGITS', 'INTERVAL', 'THUMBNAIL', 'Answer', 'ask', 'refuse_names',
+           'reference_answers', 'measure_answer', 'judge_answers', 'tabulate', 'Report', 'show_scores', 'show_examples',
+           'evaluate', 'same_person', 'other_person', 'save_report']
 
 # %% ../../nbs/evaluation/31a_evaluate.ipynb #c51cf390
 class Answer(typing.NamedTuple):
@@ -52,7 +52,7 @@ class Answer(typing.NamedTuple):
 
 def ask(
     name: str,  # of the method
-    method: nn.Module | Predictor,  # a TalkingHead, or any function of a source and a driving batch
+    method: nn.Module | Predict,  # a TalkingHead, or any function of a source and a driving batch
     example: Example,
 ) -> dict[str, Answer]:  # the method's rows of the table: a network's own warp is one of them
     "Give one example to one method; a picture of another shape raises `UserError`."
@@ -66,6 +66,18 @@ def ask(
         made = method.eval()(source.to(device), driving.to(device))
     image, warped, flow, occlusion = (t[0].float().cpu() for t in (made.image, made.warped, *made.motion[:2]))
     return {f"{name}, own warp": Answer(warped, flow, occlusion), name: Answer(image, flow, occlusion)}
+
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #f0d55ff4
+REFERENCES = ("copy", "blurred copy", "true-flow warp", "oracle", "shuffled driving")  # rows that are always ours
+
+
+def refuse_names(
+    methods: Iterable[str],  # what others call their methods
+):
+    "A method by the name of a reference would take its row. Raises `UserError`."
+    for name in methods:
+        if name.removesuffix(", own warp").strip().lower() in REFERENCES:
+            raise UserError(f"a method is called {name}, like a reference of the table; give it another name")
 
 
 def reference_answers(
@@ -84,8 +96,8 @@ def reference_answers(
     return rows
 
 # %% ../../nbs/evaluation/31a_evaluate.ipynb #9b3c7833
-IDENTITY = tuple(name for name in JUDGES if name.startswith(("AED", "CSIM")))  # judges of who it is
-PLACES = tuple(name for name in JUDGES if name.startswith("AKD"))  # … and of places, which two people do not share
+IDENTITY_JUDGES = tuple(name for name in JUDGES if name.startswith(("AED", "CSIM")))  # judges of who it is
+PLACE_JUDGES = tuple(name for name in JUDGES if name.startswith("AKD"))  # of places, which two people do not share
 
 
 def measure_answer(
@@ -122,8 +134,8 @@ def judge_answers(
         for name, answer in answers.items():
             seen = looks(answer.image)
             for judge in JUDGES.values():
-                if judge.tool == tool.name and (example.truth is not None or judge.name not in PLACES):
-                    value = judge.compare(seen, being if judge.name in IDENTITY else doing)
+                if judge.tool == tool.name and (example.truth is not None or judge.name not in PLACE_JUDGES):
+                    value = judge.compare(seen, being if judge.name in IDENTITY_JUDGES else doing)
                     values[name][judge.name] = value.item()
     return values
 
@@ -250,7 +262,7 @@ def _extremes(scores: list[float], kept: list[dict]) -> dict[str, dict]:
 
 # %% ../../nbs/evaluation/31a_evaluate.ipynb #abbacac5
 def evaluate(
-    methods: nn.Module | Predictor | dict[str, nn.Module | Predictor],  # one, or several by name; the first is shown
+    methods: nn.Module | Predict | dict[str, nn.Module | Predict],  # one, or several by name; the first is shown
     examples: Iterable[Example],
     *,
     tools: Iterable[Tool] = (),  # of `mcnet.evaluation.judges`, open
@@ -259,6 +271,7 @@ def evaluate(
 ) -> Report:
     "Score methods on examples beside what knows nothing and what knows everything. Raises `UserError`."
     methods = methods if isinstance(methods, dict) else {"network": methods}
+    refuse_names(methods)
     main, tools = next(iter(methods)), list(tools)
     values, people, moved, kept = {}, [], [], []
     for example in examples:

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 
 from ..core import UserError, check_shape
-from ..media.checks import POINTS
-from ..media.crops import MediapipeLandmarks
+from ..media.finders import MediapipeLandmarks
+from ..media.landmarks import landmark_table
 from ..media.pictures import to_bytes
 
 # %% auto #0
@@ -334,9 +334,7 @@ def openings(
     landmarks: torch.Tensor,  # (T, 68 or 478, 2)
 ) -> dict[str, torch.Tensor]:  # "mouth" and "eyes" -> (T,), as a share of the distance between the outer eye corners
     "How far mouth and eyes are open."
-    if landmarks.shape[-2] not in POINTS:
-        raise UserError(f"{landmarks.shape[-2]} landmarks are of no known layout; give 68 or 478")
-    points = POINTS[landmarks.shape[-2]]
+    points = landmark_table(landmarks.shape[-2])
     gap = lambda pair: (landmarks[:, pair[0]] - landmarks[:, pair[1]]).norm(dim=-1)
     wide = gap(points["eyes"]).clamp_min(1e-6)
     return {"mouth": gap(points["lips"]) / wide, "eyes": (gap(points["lids"][0]) + gap(points["lids"][1])) / 2 / wide}

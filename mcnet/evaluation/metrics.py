@@ -14,9 +14,10 @@ from kornia.filters import gaussian_blur2d
 from torch import nn
 
 from ..core import Pair, UserError, check_shape
+from .pixels import check_pictures
 
 # %% auto #0
-__all__ = ['Predictor', 'l1', 'psnr', 'sharpness', 'copy_source', 'predicting', 'blurred', 'Scores', 'bootstrap_mean',
+__all__ = ['Predict', 'l1', 'psnr', 'sharpness', 'copy_source', 'predicting', 'blurred', 'Scores', 'bootstrap_mean',
            'score_pairs', 'thirds', 'number_people', 'align', 'motion_correlation']
 
 # %% ../../nbs/evaluation/30d_metrics.ipynb #81b10f0a
@@ -24,7 +25,8 @@ def l1(
     prediction: torch.Tensor,  # (B, 3, H, W) in [0, 1]
     truth: torch.Tensor,  # (B, 3, H, W) in [0, 1]
 ) -> torch.Tensor:  # (B,), smaller is better
-    "Mean absolute difference, one number per picture."
+    "Mean absolute difference, one number per picture. What cannot be compared raises `UserError`, here and below."
+    check_pictures(prediction, truth)
     return (prediction - truth).abs().flatten(1).mean(1)
 
 
@@ -35,24 +37,27 @@ def psnr(
     data_range: float = 1.0,  # largest minus smallest possible value
 ) -> torch.Tensor:  # (B,) in dB, larger is better; at most 100
     "Peak signal-to-noise ratio, one number per picture."
+    check_pictures(prediction, truth, data_range)
     squared = (prediction - truth).square().flatten(1).mean(1)
     return 10 * torch.log10(data_range**2 / squared.clamp(min=1e-10 * data_range**2))
 
 
 def sharpness(
-    prediction: torch.Tensor,  # (B, 3, H, W)
-    truth: torch.Tensor,  # (B, 3, H, W)
-) -> torch.Tensor:  # (B,), 1 = as sharp as the truth, below 1 = softer
+    prediction: torch.Tensor,  # (B, 3, H, W) in [0, 1]
+    truth: torch.Tensor,  # (B, 3, H, W) in [0, 1]
+) -> torch.Tensor:  # (B,), 1 = as sharp as the truth, below 1 = softer; NaN where the truth is one colour
     "Ratio of the energy of the steps between neighbouring pixels. It sees blur, which PSNR rewards."
+    check_pictures(prediction, truth)
 
     def energy(image):
         across = (image[..., :, 1:] - image[..., :, :-1]).square().flatten(1).mean(1)
         return across + (image[..., 1:, :] - image[..., :-1, :]).square().flatten(1).mean(1)
 
-    return energy(prediction) / energy(truth).clamp(min=1e-12)
+    wanted = energy(truth)
+    return torch.where(wanted > 1e-10, energy(prediction) / wanted.clamp(min=1e-10), torch.nan)
 
 # %% ../../nbs/evaluation/30d_metrics.ipynb #60b20829
-Predictor = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # source, driving (B, 3, H, W) -> (B, 3, H, W)
+Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # source, driving (B, 3, H, W) -> (B, 3, H, W)
 
 
 def copy_source(
@@ -66,7 +71,7 @@ def copy_source(
 def predicting(
     model: nn.Module,  # a TalkingHead
     part: str = "image",  # image: the prediction; warped: the source picture, only warped by its own motion
-) -> Predictor:
+) -> Predict:
     "A network as a predictor, in eval mode, without gradients."
 
     @torch.no_grad()
@@ -78,9 +83,9 @@ def predicting(
 
 
 def blurred(
-    predict: Predictor,
+    predict: Predict,
     sigma: float = 0.7,  # pixels
-) -> Predictor:
+) -> Predict:
     "Another predictor's picture, softened: how much of a gain could be had by blurring alone?"
     size = 2 * max(1, round(3 * sigma)) + 1
     return lambda source, driving: gaussian_blur2d(predict(source, driving), (size, size), (sigma, sigma))
@@ -129,7 +134,7 @@ def bootstrap_mean(
 
 # %% ../../nbs/evaluation/30d_metrics.ipynb #2907f838
 def score_pairs(
-    predict: Predictor,
+    predict: Predict,
     pairs: Iterable[Pair],  # finite
     identities: Iterable[Hashable] | None = None,  # who is on each pair, in order; one person per pair if not given
     *,
@@ -153,7 +158,10 @@ def score_pairs(
     rows = []
     for group, chosen in thirds(motion).items():
         measured = {name: torch.cat(column)[chosen] for name, column in columns.items()}
-        ends = {n: bootstrap_mean(v, people[chosen], resamples=resamples, seed=seed) for n, v in measured.items()}
+        ends = {}
+        for name, values in measured.items():
+            told = values.isfinite()  # sharpness has no answer where the truth is one colour
+            ends[name] = bootstrap_mean(values[told], people[chosen][told], resamples=resamples, seed=seed)
         rows.append({"group": group, "pairs": len(chosen), "people": len(people[chosen].unique())} | ends)
     return Scores(rows)
 

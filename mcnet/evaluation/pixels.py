@@ -18,16 +18,32 @@ from torch import nn
 from ..core import Notice, UserError, check_shape
 
 # %% auto #0
-__all__ = ['LPIPS_NETS', 'REGIONS', 'MARGIN', 'ssim_map', 'ssim', 'ssim_release', 'LPIPS', 'region_mask', 'region_l1',
-           'frechet_distance', 'fid']
+__all__ = ['SLACK', 'LPIPS_NETS', 'FACE_REGIONS', 'MARGIN', 'check_pictures', 'ssim_map', 'ssim', 'ssim_release', 'LPIPS',
+           'region_mask', 'region_l1', 'frechet_distance', 'fid']
 
 # %% ../../nbs/evaluation/30a_pixels.ipynb #7a1e2ce8
-def _alike(prediction: torch.Tensor, truth: torch.Tensor):
-    "Two batches of pictures of one shape, or a sentence."
+SLACK = 0.01  # by so much a number may lie outside: rounding, and filters that ring a little
+
+
+def check_pictures(
+    prediction: torch.Tensor,  # (B, 3, H, W)
+    truth: torch.Tensor,  # (B, 3, H, W)
+    data_range: float = 1.0,  # largest minus smallest possible value
+):
+    "Two batches of pictures that can be compared: one shape, floats, finite, in range. Raises `UserError`."
     sizes = check_shape(truth, "B 3 H W", "the truth")
     check_shape(prediction, "B 3 H W", "the prediction", **sizes)
-    if not (prediction.is_floating_point() and truth.is_floating_point()):
-        raise UserError("a picture of whole numbers was given; these measures need floats in [0, 1], so divide by 255")
+    for name, pictures in (("prediction", prediction), ("truth", truth)):
+        if not pictures.is_floating_point():
+            kind = str(pictures.dtype).removeprefix("torch.")
+            raise UserError(f"the {name} holds {kind} numbers; these measures need floats in [0, 1], so divide by 255")
+        if not pictures.numel():
+            raise UserError(f"the {name} has shape {tuple(pictures.shape)}, and there is nothing to measure")
+        low, high = (end.item() for end in pictures.detach().aminmax())
+        fits = high - low <= data_range * (1 + 2 * SLACK) and (data_range != 1 or low >= -SLACK and high <= 1 + SLACK)
+        if not fits:  # NaN does not fit, either
+            needed = "floats in [0, 1]" if data_range == 1 else f"a range of {data_range:g}"
+            raise UserError(f"the {name} holds numbers from {low:g} to {high:g}; these measures need {needed}")
 
 # %% ../../nbs/evaluation/30a_pixels.ipynb #8defb63a
 def _ssim_map(
@@ -38,7 +54,7 @@ def _ssim_map(
     unbiased: float = 1.0,  # factor of variances and covariance
 ) -> torch.Tensor:  # (B, 3, H - side + 1, W - side + 1)
     "The fraction, wherever the window fits."
-    _alike(prediction, truth)
+    check_pictures(prediction, truth, data_range)
     if len(window) > min(truth.shape[-2:]):
         raise UserError(f"pictures of {tuple(truth.shape[-2:])} pixels were given; the window has {len(window)}")
     x, y = prediction.double(), truth.double()  # variances are small differences of large squares
@@ -183,7 +199,7 @@ class LPIPS(nn.Module):
         prediction: torch.Tensor,  # (B, 3, H, W) in [0, 1]
         truth: torch.Tensor,  # (B, 3, H, W) in [0, 1]
     ) -> torch.Tensor:  # (B,), smaller is better
-        _alike(prediction, truth)
+        check_pictures(prediction, truth)
         total = 0.0
         for a, b, head in zip(self.backbone(prediction.float()), self.backbone(truth.float()), self.heads):
             total = total + ((a - b).square() * head).sum(1).flatten(1).mean(1)  # (B,)
@@ -193,7 +209,7 @@ class LPIPS(nn.Module):
 _RIGHT_EYE = [33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246]
 _LEFT_EYE = [263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466]
 _LIPS = [61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185]
-REGIONS = {  # number of landmarks -> region -> groups of landmarks, an ellipse around each
+FACE_REGIONS = {  # number of landmarks -> region -> groups of landmarks, an ellipse around each
     68: {"mouth": [list(range(48, 68))], "eyes": [list(range(36, 42)), list(range(42, 48))]},
     478: {"mouth": [_LIPS], "eyes": [_RIGHT_EYE, _LEFT_EYE]},
 }
@@ -208,7 +224,7 @@ def region_mask(
 ) -> torch.Tensor:  # (B, 1, H, W) bool; nowhere true where landmarks are NaN
     "The pixels that belong to a region of the face."
     count = landmarks.shape[-2]
-    layout = REGIONS.get(count, {})
+    layout = FACE_REGIONS.get(count, {})
     if region not in layout:
         raise UserError(f"no {region!r} is known among {count} landmarks; ask for the mouth or eyes of 68 or 478")
     y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
@@ -230,7 +246,7 @@ def region_l1(
     region: str = "mouth",  # mouth or eyes
 ) -> torch.Tensor:  # (B,), smaller is better; NaN where the region is unknown or outside the picture
     "Mean absolute difference inside one region of the face."
-    _alike(prediction, truth)
+    check_pictures(prediction, truth)
     inside = region_mask(landmarks, *truth.shape[-2:], region).to(truth.device)
     difference = ((prediction - truth).abs().mean(1, keepdim=True) * inside).flatten(1).sum(1)
     return difference / inside.flatten(1).sum(1)  # 0 / 0 = NaN

@@ -89,6 +89,7 @@ KNOT_TABLE = torch.tensor(
 )
 
 # %% ../../nbs/heads/02e_bust.ipynb #24e73db6
+#| code-fold: true
 HAND_TABLE = torch.tensor(
     [  # centre and radii: palm, four fingers, wrist; then microphone: head, and handle in the last place
         [[0, 0, 0, 0.26, 0.28, 0.10], [-0.195, 0.42, 0, 0.068, 0.29, 0.07], [-0.065, 0.49, 0, 0.07, 0.32, 0.07],
@@ -111,6 +112,7 @@ def place_balls(
     return turned + (centre if about is None else about[:, None, None, None])
 
 # %% ../../nbs/heads/02e_bust.ipynb #37cfe792
+#| code-fold: true
 def head_pieces(
     rest: torch.Tensor,  # (B, V, 3): neutral head
     centres: torch.Tensor,  # (B, 2, 3): eyeballs
@@ -146,6 +148,7 @@ def hand_pieces(
     return pieces
 
 # %% ../../nbs/heads/02e_bust.ipynb #33a878c1
+#| code-fold: true
 def glasses_rims(
     centres: torch.Tensor,  # (B, 2, 3): eyeballs
     wear: Wear,

@@ -100,6 +100,7 @@ def tint(under: torch.Tensor, factors: tuple[float, float, float], amount: torch
     return under * (1 + (under.new_tensor(factors) - 1) * amount[:, None])
 
 # %% ../../nbs/heads/02c_paint.ipynb #bb5243d8
+#| code-fold: true
 def paint_skin(
     x: torch.Tensor,  # (N,) template place
     y: torch.Tensor,
@@ -134,6 +135,7 @@ def paint_skin(
     return tint(colour, (0.5, 0.4, 0.38), mole * front * (look.seed > 75))
 
 # %% ../../nbs/heads/02c_paint.ipynb #73082a7c
+#| code-fold: true
 def paint_age(
     colour: torch.Tensor,  # (N, 3)
     x: torch.Tensor,
@@ -166,6 +168,7 @@ def paint_age(
     return tint(colour, (0.78, 0.7, 0.66), look.age * 0.5 * neck)
 
 # %% ../../nbs/heads/02c_paint.ipynb #8e49e1be
+#| code-fold: true
 def paint_lips(
     colour: torch.Tensor,  # (N, 3)
     x: torch.Tensor,
@@ -188,6 +191,7 @@ def paint_lips(
     return cover(colour, look.lips * 0.4, 0.7 * crease), lips
 
 # %% ../../nbs/heads/02c_paint.ipynb #cffb25eb
+#| code-fold: true
 def paint_eyelids(
     colour: torch.Tensor,  # (N, 3)
     x: torch.Tensor,
@@ -223,6 +227,7 @@ def paint_eyelids(
     return cover(colour, look.skin * 0.45, 0.6 * wide * lower)
 
 # %% ../../nbs/heads/02c_paint.ipynb #22f7023a
+#| code-fold: true
 def paint_brows(
     colour: torch.Tensor,  # (N, 3)
     x: torch.Tensor,
@@ -240,6 +245,7 @@ def paint_brows(
     return cover(colour, look.hair * 0.6, front * 0.92 * shape * hairs)
 
 # %% ../../nbs/heads/02c_paint.ipynb #84f67c30
+#| code-fold: true
 def paint_beard(
     colour: torch.Tensor,  # (N, 3)
     x: torch.Tensor,
@@ -277,6 +283,7 @@ def paint_scalp(
     )
 
 # %% ../../nbs/heads/02c_paint.ipynb #7d5b84e7
+#| code-fold: true
 def paint_mouth(
     lip: torch.Tensor,  # (N,) 1 at the upper lip … -1 at the lower
     x: torch.Tensor,
@@ -310,6 +317,7 @@ def paint_clothes(
     return colour * (weave * folds)[:, None], smooth(0.012, -0.012, y - collar)
 
 # %% ../../nbs/heads/02c_paint.ipynb #ab0e7b79
+#| code-fold: true
 def paint_eye(
     place: torch.Tensor,  # (N, 3) on the unit sphere, z through the pupil
     look: Look,
@@ -337,6 +345,7 @@ def paint_ear(place: torch.Tensor, look: Look) -> torch.Tensor:  # (N, 3)
     return tint(colour, (0.55, 0.42, 0.40), 0.8 * bowl.clamp_max(1))
 
 # %% ../../nbs/heads/02c_paint.ipynb #ac7d383f
+#| code-fold: true
 def paint_hair(
     place: torch.Tensor,  # (N, 2): around, along
     look: Look,
@@ -375,6 +384,7 @@ def paint_chart(part: torch.Tensor, place: torch.Tensor) -> torch.Tensor:  # (N,
     return 0.5 + 0.3 * torch.sin(waves)
 
 # %% ../../nbs/heads/02c_paint.ipynb #ceec4634
+#| code-fold: true
 def paint_backdrop(
     backdrop: Backdrop,
     size: int,

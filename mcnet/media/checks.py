@@ -13,20 +13,15 @@ import torch
 import torch.nn.functional as F
 
 from ..core import UserError
-from .crops import SIDE, Box, Face, cut, face_box
+from .crops import SIDE, Box, cut, face_box
+from .landmarks import Face, landmark_table
 
 # %% auto #0
-__all__ = ['POINTS', 'YAW_SLOPE', 'PITCH_SLOPE', 'LEVEL', 'RATIOS', 'SHARES', 'SMALL', 'SOFT', 'OUTSIDE', 'TURNED', 'CLOSED',
-           'OPEN', 'APART', 'TIGHT', 'LOOSE', 'Pose', 'head_pose', 'pose_difference', 'resolved', 'check_faces',
+__all__ = ['YAW_SLOPE', 'PITCH_SLOPE', 'LEVEL', 'RATIOS', 'SHARES', 'SMALL', 'SOFT', 'OUTSIDE', 'TURNED', 'CLOSED', 'OPEN',
+           'APART', 'TIGHT', 'LOOSE', 'Pose', 'head_pose', 'pose_difference', 'resolved', 'check_faces',
            'check_framing', 'check_source', 'check_start']
 
 # %% ../../nbs/media/20g_checks.ipynb #6a5b2593
-POINTS = {  # number of landmarks -> nose tip, outer eye corners, mouth corners, inner lips, lids of either eye
-    68: {"nose": 30, "eyes": (36, 45), "mouth": (48, 54), "lips": (62, 66), "lids": ((37, 41), (44, 46))},
-    478: {"nose": 1, "eyes": (33, 263), "mouth": (61, 291), "lips": (13, 14), "lids": ((159, 145), (386, 374))},
-}
-
-
 YAW_SLOPE, PITCH_SLOPE, LEVEL = 0.85, 62.0, 0.56  # fitted to MediaPipe's head transforms of 122 clips and 61 stills
 
 
@@ -42,9 +37,9 @@ def head_pose(
     face: Face,  # with landmarks
 ) -> Pose:
     "The turn of a head from where the nose tip lies between eyes and mouth. Raises `UserError` without landmarks."
-    if face.landmarks is None or len(face.landmarks) not in POINTS:
+    if face.landmarks is None:
         raise UserError("a head's pose needs 68 or 478 landmarks; use a finder that gives them")
-    where, points = POINTS[len(face.landmarks)], face.landmarks.double()
+    where, points = landmark_table(len(face.landmarks)), face.landmarks.double()
     left, right = points[list(where["eyes"])]
     eyes, mouth = (left + right) / 2, points[list(where["mouth"])].mean(0)
     across = (right - left) / (right - left).norm().clamp_min(1e-6)
@@ -140,7 +135,7 @@ def check_source(
 # %% ../../nbs/media/20g_checks.ipynb #6caa1b4a
 def _check_expression(face: Face) -> list[str]:
     "A source that is turned away, speaks or blinks."
-    notes, pose, where = [], head_pose(face), POINTS[len(face.landmarks)]
+    notes, pose, where = [], head_pose(face), landmark_table(len(face.landmarks))
     gap = lambda pair: float((face.landmarks[pair[0]] - face.landmarks[pair[1]]).norm())
     eyes = max(gap(where["eyes"]), 1e-6)
     if abs(pose.yaw) > TURNED:

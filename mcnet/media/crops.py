@@ -5,26 +5,19 @@
 # %% ../../nbs/media/20d_crops.ipynb #a2da716b
 from __future__ import annotations
 
-import contextlib
-import importlib.util
 import math
-import os
 import typing
 import warnings
-import weakref
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 
 import torch
-import torch.nn.functional as F
 
 from ..core import Notice, UserError, check_shape
-from .pictures import to_bytes
+from .finders import Finder
+from .landmarks import Face, overlap
 
 # %% auto #0
-__all__ = ['Finder', 'SIDE', 'RISE', 'ABOVE', 'BELOW', 'SOFTNESS', 'SMALLEST_TILE', 'LOOKS', 'RIM', 'MOST_GROWTH', 'Box', 'Face',
-           'face_box', 'face_from_landmarks', 'cut', 'paste', 'MediapipeFaces', 'MediapipeLandmarks', 'OpenCVFaces',
-           'pick_finder', 'clip_box']
+__all__ = ['SIDE', 'RISE', 'SOFTNESS', 'LOOKS', 'RIM', 'MOST_GROWTH', 'Box', 'face_box', 'cut', 'paste', 'clip_box']
 
 # %% ../../nbs/media/20d_crops.ipynb #cdfa7c0e
 class Box(typing.NamedTuple):
@@ -33,36 +26,6 @@ class Box(typing.NamedTuple):
     left: float
     top: float
     side: float
-
-
-class Face(typing.NamedTuple):
-    "Where a face is: the upright rectangle from the top of the forehead to the chin, in pixels."
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-    score: float = 1.0  # how sure its finder is; the units are the finder's own
-    landmarks: torch.Tensor | None = None  # (68, 2) or (478, 2), (x, y) in pixels
-
-    @property
-    def centre(self) -> tuple[float, float]:
-        "(x, y) of the middle."
-        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
-
-    @property
-    def size(self) -> float:
-        "The longer side."
-        return max(self.right - self.left, self.bottom - self.top)
-
-    def moved(self, x: float, y: float, scale: float = 1.0) -> Face:
-        "The same face in another picture: coordinates times `scale`, plus (x, y)."
-        points = None if self.landmarks is None else self.landmarks * scale + torch.tensor([x, y])
-        ends = self.left * scale + x, self.top * scale + y, self.right * scale + x, self.bottom * scale + y
-        return Face(*ends, self.score, points)
-
-
-Finder = Callable[[torch.Tensor], list[Face]]  # (3, H, W), uint8 or float in [0, 1] -> faces, largest first
 
 # %% ../../nbs/media/20d_crops.ipynb #3b3fe498
 SIDE, RISE = 1.60, 0.06  # of the face's size: side of the square; how far its middle lies above the face's
@@ -74,19 +37,6 @@ def face_box(
     "The square around a face, framed as the training clips are."
     side, (x, y) = SIDE * face.size, face.centre
     return Box(x - side / 2, y - RISE * face.size - side / 2, side)
-
-# %% ../../nbs/media/20d_crops.ipynb #db11682f
-ABOVE, BELOW = 0.14, 0.04  # of the height of 68 points: what a face has above the brows and below the chin's point
-
-
-def face_from_landmarks(
-    landmarks: torch.Tensor,  # (68, 2) in iBUG's order or (478, 2) in MediaPipe's, (x, y) in pixels
-    score: float = 1.0,
-) -> Face:
-    "The rectangle around landmarks; 68 points end at the brows, so a forehead is added."
-    (left, top), (right, bottom) = landmarks.amin(0).tolist(), landmarks.amax(0).tolist()
-    height = (bottom - top) * (len(landmarks) == 68)
-    return Face(left, top - ABOVE * height, right, bottom + BELOW * height, score, landmarks)
 
 # %% ../../nbs/media/20d_crops.ipynb #7361f473
 def _weights(
@@ -178,212 +128,6 @@ def _ramp(places: torch.Tensor, side: float, softness: float) -> torch.Tensor:
     t = (depth / softness).clamp(0, 1) if softness > 0 else (depth > 0).to(depth)
     return t * t * (3 - 2 * t)
 
-# %% ../../nbs/media/20d_crops.ipynb #63123768
-def _overlap(a: Face, b: Face) -> float:
-    "Intersection over union of two rectangles."
-    width = min(a.right, b.right) - max(a.left, b.left)
-    height = min(a.bottom, b.bottom) - max(a.top, b.top)
-    shared = max(0.0, width) * max(0.0, height)
-    area = lambda face: (face.right - face.left) * (face.bottom - face.top)
-    return shared / max(area(a) + area(b) - shared, 1e-9)
-
-
-def _tidy(faces: list[Face]) -> list[Face]:
-    "Largest first, without those that were found twice."
-    kept: list[Face] = []
-    for face in sorted(faces, key=lambda face: -face.size):
-        if all(_overlap(face, other) < 0.3 for other in kept):
-            kept.append(face)
-    return kept
-
-# %% ../../nbs/media/20d_crops.ipynb #267f6929
-SMALLEST_TILE = 400  # px
-
-
-def _views(
-    picture: torch.Tensor,  # (3, H, W)
-) -> Iterator[Iterable[tuple[torch.Tensor, float, float, float]]]:  # parts, and the x, y, scale for `Face.moved`
-    "One look after the other: the whole; the whole with a rim; overlapping tiles of a half, a quarter, an eighth."
-    yield [(picture, 0.0, 0.0, 1.0)]
-    yield [_with_rim(picture)]
-    height, width = picture.shape[-2:]
-    for side in (max(height, width) // part for part in (2, 4, 8)):
-        if side >= SMALLEST_TILE:
-            rows, columns = (range(0, max(1, length - side // 2), side // 2) for length in (height, width))
-            yield ((picture[:, y : y + side, x : x + side], float(x), float(y), 1.0) for y in rows for x in columns)
-
-
-def _with_rim(picture: torch.Tensor) -> tuple[torch.Tensor, float, float, float]:
-    "The picture in the middle of a grey one twice its size: a face that fills the picture is found again."
-    longest = max(picture.shape[-2:])
-    scale = max(1.0, longest / 512)
-    small = picture.float() / (255 if picture.dtype == torch.uint8 else 1)
-    if scale > 1:
-        size = [round(length / scale) for length in picture.shape[-2:]]
-        small = F.interpolate(small[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
-    rim = max(small.shape[-2:]) // 2
-    return F.pad(small, (rim,) * 4, value=0.5), -rim * scale, -rim * scale, scale
-
-# %% ../../nbs/media/20d_crops.ipynb #735d32b4
-@contextlib.contextmanager
-def _silent():
-    "Send what a C++ library writes to the process's stderr nowhere; Python's own errors still reach the user."
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-# %% ../../nbs/media/20d_crops.ipynb #2f6b90af
-class _Landmarker:
-    "MediaPipe's face landmarker: opened without its log, closed for certain."
-
-    name, full = "mediapipe", False  # full: blendshapes and the head's transform, too
-    file = "face_landmarker_v2_with_blendshapes.task"
-
-    def __init__(self, path: Path, faces: int):
-        if not path.is_file():
-            raise UserError(f"{path} does not exist; download {self.file} and give its path, or set MCNET_DATA")
-        try:
-            import mediapipe
-        except ImportError as error:
-            raise UserError("landmarks of real faces need mediapipe; pip install mediapipe") from error
-        vision = mediapipe.tasks.vision
-        base = mediapipe.tasks.BaseOptions(model_asset_buffer=path.read_bytes())
-        more = {"output_face_blendshapes": self.full, "output_facial_transformation_matrixes": self.full}
-        options = vision.FaceLandmarkerOptions(base_options=base, num_faces=faces, **more)
-        with _silent():
-            landmarker = vision.FaceLandmarker.create_from_options(options)
-        self._close = weakref.finalize(self, _close, landmarker)
-        self._path = path
-        image = lambda array: mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=array)
-        self.look = lambda picture: landmarker.detect(image(to_bytes(picture).permute(1, 2, 0).cpu().numpy().copy()))
-
-    def find(self, picture: torch.Tensor) -> list[torch.Tensor]:  # (478, 2) per face, in pixels
-        "All faces of one (3, H, W) picture, as they come."
-        size = torch.tensor([picture.shape[-1], picture.shape[-2]])
-        return [torch.tensor([(p.x, p.y) for p in points]) * size for points in self.look(picture).face_landmarks]
-
-    def __reduce__(self):
-        return type(self), (self._path,)  # a copy for another process opens the file anew
-
-    def __enter__(self) -> typing.Self:
-        return self
-
-    def __exit__(self, *error):
-        self._close()
-
-
-def _close(landmarker):
-    "Close now; when Python itself is closing it is too late for that, and MediaPipe must not even try."
-    try:
-        landmarker.close()
-    except RuntimeError:
-        landmarker.close = lambda: None
-
-# %% ../../nbs/media/20d_crops.ipynb #300abc2a
-class MediapipeFaces(_Landmarker):
-    "All faces of a picture, with 478 landmarks each; looks closer where nothing is found."
-
-    def __init__(
-        self,
-        path: str | Path,  # the .task file of MediaPipe's face landmarker
-        faces: int = 5,  # at most as many in one look
-    ):
-        super().__init__(Path(path), faces)
-
-    def __call__(
-        self,
-        picture: torch.Tensor,  # (3, H, W), uint8 or float in [0, 1]
-    ) -> list[Face]:  # largest first
-        check_shape(picture, "3 H W", "the picture")
-        for views in _views(picture):
-            found = []
-            for view, x, y, scale in views:
-                found += [face_from_landmarks(points).moved(x, y, scale) for points in self.find(view)]
-            if found:
-                return _tidy(found)
-        return []
-
-
-class MediapipeLandmarks(_Landmarker):
-    "478 landmarks per frame from MediaPipe's face landmarker; results that use it carry its name."
-
-    def __init__(
-        self,
-        path: str | Path | None = None,  # the .task file; weights/ under the folder MCNET_DATA when not given
-    ):
-        super().__init__(Path(path or Path(os.environ.get("MCNET_DATA", "../shared/data")) / "weights" / self.file), 1)
-
-    def __call__(
-        self,
-        frames: torch.Tensor,  # (T, 3, H, W) in [0, 1]
-    ) -> torch.Tensor:  # (T, 478, 2), (x, y) in [-1, 1]; NaN where no face was found
-        check_shape(frames, "T 3 H W", "frames")
-        points = torch.full((len(frames), 478, 2), float("nan"))
-        for i, frame in enumerate(frames):
-            found = self.find(frame)
-            if found:
-                points[i] = found[0]
-        size = torch.tensor([frames.shape[-1], frames.shape[-2]])
-        return (2 * points - size) / (size - 1)  # from 0 … W at the edges to ±1 at the corner pixels' centres
-
-# %% ../../nbs/media/20d_crops.ipynb #3c3f5d1d
-class OpenCVFaces:
-    "Upright faces that look at the camera, found by OpenCV's cascade (Viola and Jones); no landmarks."
-
-    name = "opencv"
-
-    def __init__(self):
-        try:
-            import cv2
-        except ImportError as error:
-            raise UserError("this face finder needs OpenCV; pip install 'opencv-python-headless<5'") from error
-        path = Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
-        if not path.is_file():
-            raise UserError(
-                f"OpenCV {cv2.__version__} comes without its face cascade; use MediaPipe and its model, or OpenCV 4"
-            )
-        self.cascade = cv2.CascadeClassifier(str(path))
-
-    def __reduce__(self):
-        return OpenCVFaces, ()
-
-    def __call__(
-        self,
-        picture: torch.Tensor,  # (3, H, W), uint8 or float in [0, 1]
-    ) -> list[Face]:  # largest first
-        check_shape(picture, "3 H W", "the picture")
-        values = picture / 255 if picture.dtype == torch.uint8 else picture
-        scale = 640 / max(values.shape[-2:])
-        size = [max(1, round(scale * length)) for length in values.shape[-2:]]
-        resized = F.interpolate(values[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
-        grey = to_bytes(resized.mean(0)).cpu().numpy()
-        found, _, weights = self.cascade.detectMultiScale3(grey, 1.1, 5, outputRejectLevels=True)
-        faces = [_from_cascade(*map(float, box), float(weight)) for box, weight in zip(found, weights)]
-        return _tidy([face.moved(0, 0, 1 / scale) for face in faces])
-
-
-def _from_cascade(left: float, top: float, width: float, height: float, score: float) -> Face:
-    "A cascade's square is not a face's rectangle: medians of 61 photos, beside MediaPipe's landmarks."
-    x, y = left + 0.50 * width, top + 0.57 * height
-    return Face(x - 0.41 * width, y - 0.48 * height, x + 0.41 * width, y + 0.48 * height, score)
-
-# %% ../../nbs/media/20d_crops.ipynb #e5bd4a9c
-def pick_finder(
-    model: str | Path | None = None,  # file of MediaPipe's face landmarker, if there is one
-) -> MediapipeFaces | OpenCVFaces | None:  # None: nothing here can find a face
-    "The best finder at hand: MediaPipe with its model, else OpenCV's cascade."
-    if model is not None and importlib.util.find_spec("mediapipe"):
-        return MediapipeFaces(model)
-    try:
-        return OpenCVFaces()
-    except UserError:
-        return None
-
 # %% ../../nbs/media/20d_crops.ipynb #7915252b
 def _follow(
     frames: Iterable[torch.Tensor],
@@ -414,8 +158,8 @@ def _follow(
 
 def _same(last: Face, faces: list[Face]) -> Face | None:
     "The face that is where the last one was; none, if they have nothing in common."
-    best = max(faces, key=lambda face: _overlap(face, last), default=None)
-    return best if best and _overlap(best, last) > 0.1 else None
+    best = max(faces, key=lambda face: overlap(face, last), default=None)
+    return best if best and overlap(best, last) > 0.1 else None
 
 # %% ../../nbs/media/20d_crops.ipynb #cadff677
 LOOKS = 16

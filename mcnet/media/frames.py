@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing
 import warnings
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -19,10 +20,13 @@ import torch
 from av.video.reformatter import VideoReformatter
 
 from ..core import Notice, UserError
+from ..doors import explain, input_file
+from .pictures import check_size
 
 # %% auto #0
-__all__ = ['VideoInfo', 'open_container', 'video_info', 'guess_matrix', 'pull_filtered', 'read_packets', 'decode_frames',
-           'read_frames', 'Pace', 'find_pace', 'measure_pace', 'frame_times']
+__all__ = ['CONTAINERS', 'ADVICE', 'BREAK', 'VideoInfo', 'open_media', 'open_container', 'video_info', 'guess_matrix',
+           'pull_filtered', 'read_packets', 'decode_frames', 'read_frames', 'Pace', 'find_pace', 'measure_pace',
+           'frame_times']
 
 # %% ../../nbs/media/20e_frames.ipynb #bfaf55bf
 class VideoInfo(typing.NamedTuple):
@@ -34,28 +38,43 @@ class VideoInfo(typing.NamedTuple):
     frames: int  # 0 where the header does not say
 
 
+CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpegts,mpeg,mpegvideo,h264,hevc,m4v,ogg,nut,ivf,mxf,dv,"
+              "yuv4mpegpipe,wav,mp3,flac,aac,aiff,caf,ac3,eac3")  # what holds its pictures and sound itself
+ADVICE = "give an mp4, mov, webm or gif"
+
+
+def open_media(
+    path: str | Path,  # of a video or a sound file
+    what: str = "a video",
+) -> av.container.InputContainer:
+    "Open a file that holds its pictures and sound itself; ffmpeg may open nothing else. Raises `UserError`."
+    path = input_file(path, what)
+    allowed = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
+    try:
+        return av.open(f"file:{path}", options=allowed)  # without file: the name 12:30.mp4 would be an address
+    except (av.FFmpegError, OSError, ValueError) as error:
+        advice = ADVICE if what == "a video" else "give an mp4, m4a, mp3 or wav"
+        raise UserError(explain(path, what, advice)) from error
+
+
 @contextmanager
 def open_container(
     path: str | Path,  # a video file
 ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:  # the file and its moving pictures
     "Open a video file and find its moving pictures (not an album's cover). Raises `UserError`."
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} is a folder; give the path of a video" if path.is_dir()
-                        else f"{path} does not exist; give the path of a video")
-    try:
-        container = av.open(str(path))
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise UserError(f"{path} is not a video that can be read; give an mp4, mov, webm or gif") from error
-    with container:
+    with open_media(path) as container:
         cover = av.stream.Disposition.attached_pic
         moving = [stream for stream in container.streams.video if not stream.disposition & cover]
-        if container.format.name == "tty" or not moving:
-            raise UserError(f"{path} holds no moving pictures, or is cut off; give an mp4, mov, webm or gif")
-        best = container.streams.best("video")  # of two films in a file, the larger one
-        yield container, best if best in moving else moving[0]
+        if not moving:
+            raise UserError(f"{path} holds no moving pictures, or is cut off; {ADVICE}")
+        best = container.streams.best("video")  # of two videos in a file, the larger one
+        stream = best if best in moving else moving[0]
+        if stream.codec_context is None:
+            raise UserError(f"{path} is in a codec that nobody here can decode; convert it: ffmpeg -i OLD NEW.mp4")
+        check_size(stream.width, stream.height, path)
+        yield container, stream
 
-
+# %% ../../nbs/media/20e_frames.ipynb #258931c8
 def video_info(
     path: str | Path,  # a video file
 ) -> VideoInfo:
@@ -195,12 +214,12 @@ class Pace(typing.NamedTuple):
 
 
 def find_pace(
-    ticks: list[int],  # time stamps of the frames
+    ticks: list[int] | list[Fraction],  # time stamps of the frames
     base: Fraction,  # seconds of one tick
     rates: list[Fraction],  # what the header says, the most trusted first
 ) -> Pace:
     "The rate that explains all time stamps to a tick and to a quarter of a frame, or else the stamps themselves."
-    ticks = [tick - min(ticks) for tick in sorted(ticks)]
+    ticks = _apart([tick - min(ticks) for tick in sorted(ticks)])
     span = ticks[-1] * base if ticks else 0
     mean = (len(ticks) - 1) / span if span else [*rates, Fraction(25)][0]
     for fps in [*rates, mean]:
@@ -210,12 +229,44 @@ def find_pace(
             return Pace(fps, len(ticks), ())
     return Pace(mean, len(ticks), tuple(tick * base for tick in ticks))
 
+
+def _apart(ticks: list) -> list:
+    "Frames with one time share the time until the next one: an encoder takes none that stands still."
+    if all(a < b for a, b in zip(ticks, ticks[1:])):
+        return ticks
+    starts = sorted(set(ticks))
+    usual = Fraction(starts[-1] - starts[0], max(1, len(ticks) - 1)) or 1
+    spread = []
+    for start, end in zip(starts, [*starts[1:], None]):
+        count = bisect_right(ticks, start) - bisect_left(ticks, start)
+        step = usual if end is None else Fraction(end - start, count)
+        spread += [start + n * step for n in range(count)]
+    return spread
+
 # %% ../../nbs/media/20e_frames.ipynb #90362ffd
+BREAK = 3600  # seconds: a longer gap between two frames is no moment that somebody filmed
+
+
+def _unbroken(times: list[tuple[int, int | None]], base: Fraction, path: str | Path) -> list[int]:
+    "Time stamps of packets (shown, decoded) in the file's order, without jumps: back in a joined file, or a day ahead."
+    ticks, offset, last, jumps = [], 0, None, 0
+    for shown, decoded in times:
+        if None not in (last, decoded) and not 0 <= (decoded - last) * base <= BREAK:
+            usual = (max(ticks) - ticks[0]) / max(1, len(ticks) - 1)
+            offset, jumps = max(ticks) + max(1, round(usual)) - shown, jumps + 1
+        ticks.append(shown + offset)
+        last = decoded
+    if jumps:
+        text = f"{path}: its clock jumps {jumps} times, as in joined videos; the frames are shown one after the other"
+        warnings.warn(Notice(text), stacklevel=4)
+    return ticks
+
+
 def measure_pace(
     path: str | Path,  # a video file
 ) -> Pace:
     "Read all packets without decoding one: how many frames, when, and does the file end where it should?"
-    ticks, ends, corrupt = [], {}, False
+    stamps, ends, corrupt = [], {}, False
     with open_container(path) as (container, stream):
         base, rates = stream.time_base, [Fraction(r) for r in (stream.average_rate, stream.guessed_rate) if r]
         for packet in read_packets(path, container):
@@ -223,19 +274,21 @@ def measure_pace(
             end = ((tick or 0) + (packet.duration or 0)) * packet.time_base
             ends[packet.stream.index] = max(end, ends.get(packet.stream.index, 0))
             if packet.stream.index == stream.index and not packet.is_discard:
-                ticks.append(tick)
+                stamps.append((tick, packet.dts))
                 corrupt = packet.is_corrupt
         lacking = ((stream.start_time or 0) + (stream.duration or 0)) * base - ends.get(stream.index, 0)
+        if not stamps:
+            raise UserError(f"{path} holds no frame that can be read; copy or download it again")
         if stream.frames and (corrupt or lacking > Fraction(1, 10)):
-            there = f"{len(ticks)} of its {stream.frames} frames are there"
+            there = f"{len(stamps)} of its {stream.frames} frames are there"
             raise UserError(f"{path} is cut off: {there}; copy or download it again")
         promised = (container.duration or 0) / av.time_base
         if not stream.frames and ends and max(ends.values()) < promised - 0.5:
             text = f"{path} promises {promised:.1f} s, but ends after {float(max(ends.values())):.1f} s"
             warnings.warn(Notice(text), stacklevel=2)
-    if None in ticks:  # frames without time stamps, one after the other
-        ticks, base = list(range(len(ticks))), 1 / [*rates, Fraction(25)][0]
-    return find_pace(ticks, base, rates)
+    if any(shown is None for shown, _ in stamps):  # frames without time stamps, one after the other
+        return find_pace(list(range(len(stamps))), 1 / [*rates, Fraction(25)][0], rates)
+    return find_pace(_unbroken(stamps, base, path), base, rates)
 
 # %% ../../nbs/media/20e_frames.ipynb #694b0271
 def frame_times(

@@ -5,8 +5,7 @@
 # %% ../../nbs/media/20f_recording.ipynb #a0287fce
 from __future__ import annotations
 
-import shutil
-import tempfile
+import typing
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,12 +21,12 @@ from PIL import Image
 from PIL.GifImagePlugin import getdata, getheader
 
 from ..core import Notice, UserError
-from ..doors import atomic_path
-from .frames import decode_frames, guess_matrix, open_container, pull_filtered, read_packets
-from .pictures import TAG, to_bytes, write_image
+from ..doors import as_path, atomic_folder, atomic_path, refuse_inputs
+from .frames import decode_frames, guess_matrix, open_container, open_media, pull_filtered, read_packets
+from .pictures import TAG, read_image, to_bytes, write_image
 
 # %% auto #0
-__all__ = ['COPIED', 'video_writer']
+__all__ = ['COPIED', 'check_rate', 'video_writer']
 
 # %% ../../nbs/media/20f_recording.ipynb #8e8ced1b
 COPIED = {  # codecs of sound that players expect in a container, by its suffix
@@ -79,7 +78,7 @@ def _first_moment(path: Path) -> Fraction:
 
 def _has_sound(path: Path) -> bool:
     "Whether anything can be heard in a file."
-    with av.open(str(path)) as container:
+    with open_media(path, "a video") as container:
         return bool(container.streams.audio)
 
 # %% ../../nbs/media/20f_recording.ipynb #0bcf10e1
@@ -89,14 +88,12 @@ def _sound_track(path: Path | None, output, suffix: str):
     if path is None:
         yield lambda end: None
         return
-    try:
-        source = av.open(str(path))
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise UserError(f"{path} holds no sound that can be read; give a film or a sound file") from error
-    with source:
-        packets = iter(())
-        if source.streams.audio:
-            stream, start = source.streams.audio[0], _first_moment(path)
+    with open_media(path, "a sound file") as source:
+        packets, heard = iter(()), [stream for stream in source.streams.audio if stream.codec_context]
+        if len(heard) < len(source.streams.audio):
+            warnings.warn(Notice(f"the sound of {path} is in a codec nobody here knows, and is left out"), stacklevel=3)
+        if heard:
+            stream, start = heard[0], _first_moment(path)
             packets = read_packets(path, source, stream)
             if stream.codec_context.codec.canonical_name in COPIED[suffix]:
                 packets = _copy_sound(packets, output.add_stream_from_template(stream), start)
@@ -120,8 +117,8 @@ def _sound_track(path: Path | None, output, suffix: str):
 # %% ../../nbs/media/20f_recording.ipynb #9c59b471
 @contextmanager
 def _write_container(
-    path: Path, fps: Fraction, at: Callable[[int], Fraction], quality: int, sound: Path | None, tagged: bool
-):
+    path: Path, clock: _Clock, quality: int, sound: Path | None, tagged: bool
+) -> Iterator[Callable[[torch.Tensor, int], None]]:
     "H.264, or VP9 for webm, with sound beside it."
     suffix, webm = path.suffix.lower(), path.suffix.lower() == ".webm"
     flags = {"movflags": "faststart"} if suffix in (".mp4", ".mov") else {}
@@ -130,9 +127,9 @@ def _write_container(
     with atomic_path(path) as temporary, av.open(str(temporary), "w", options=flags) as container:
         if tagged:
             container.metadata.update(title="synthetic", comment=TAG)
-        stream = container.add_stream("libvpx-vp9" if webm else "libx264", rate=fps, options=options)
+        stream = container.add_stream("libvpx-vp9" if webm else "libx264", rate=clock.fps, options=options)
         stream.pix_fmt, codec, started, converter = "yuv420p", stream.codec_context, False, VideoReformatter()
-        codec.time_base = Fraction(1, 90000) if at(1) != 1 / fps else 1 / fps
+        at, codec.time_base = clock.at, Fraction(1, 90000) if clock.times else 1 / clock.fps
         with _sound_track(sound, container, suffix) as play:
 
             def append(frame: torch.Tensor, number: int):
@@ -158,9 +155,9 @@ def _write_container(
 
 # %% ../../nbs/media/20f_recording.ipynb #93b279ce
 @contextmanager
-def _write_gif(path: Path, at: Callable[[int], Fraction]):
+def _write_gif(path: Path, clock: _Clock) -> Iterator[Callable[[torch.Tensor, int], None]]:
     "A palette for each picture; delays in 1/100 s that add up to the film's length."
-    waiting, shown, number = None, 0, -1
+    waiting, shown, number, at = None, 0, -1, clock.at
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
 
         def finish(tick: int):
@@ -187,28 +184,47 @@ def _write_gif(path: Path, at: Callable[[int], Fraction]):
 @contextmanager
 def _write_folder(path: Path):
     "Pictures 000000.png, 000001.png … in a new folder, which appears when all are there."
-    try:
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; choose a folder you may write to") from error
-    try:
+    with atomic_folder(path) as temporary:
         yield lambda frame, number: write_image(temporary / f"{number:06d}.png", frame)
-        temporary.chmod(0o755)
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 # %% ../../nbs/media/20f_recording.ipynb #979d4d83
-def _clock(fps: Fraction, times: tuple[Fraction, ...]) -> Callable[[int], Fraction]:
+class _Clock(typing.NamedTuple):
     "Number of a frame -> second at which it is shown; past the given times, at the rate."
 
-    def at(number: int) -> Fraction:
-        known = min(number, len(times) - 1)
-        return times[known] + (number - known) / fps if times else number / fps
+    fps: Fraction
+    times: tuple[Fraction, ...]  # seconds of the frames, where the rate is not constant
 
-    return at
+    def at(self, number: int) -> Fraction:
+        known = min(number, len(self.times) - 1)
+        return self.times[known] + (number - known) / self.fps if self.times else number / self.fps
 
 # %% ../../nbs/media/20f_recording.ipynb #19d80b1c
+def check_rate(
+    fps: typing.Any,  # frames per second
+) -> Fraction:
+    "A rate that a video can have, exact. Raises `UserError` for nan, 0, a thousand million and what is no number."
+    try:
+        rate = Fraction(fps).limit_denominator(100_000)
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError) as error:
+        raise UserError(f"fps is {fps}; give a number of frames per second, like 25 or 30000/1001") from error
+    if not 0 < rate <= 1000:
+        raise UserError(f"fps is {fps}; a video has more than 0 and at most 1,000 frames per second")
+    return rate
+
+
+def _to_frame(frame: typing.Any, number: int) -> torch.Tensor:  # (3, H, W) uint8
+    "A frame of any kind as bytes; one that is no picture says so."
+    if isinstance(frame, torch.Tensor) and frame.ndim == 3 and len(frame) == 3:
+        if frame.is_floating_point() and not bool(frame.isfinite().all()):
+            raise UserError(f"frame {number} holds numbers that are none (NaN or infinite); mend what made it")
+        if frame.dtype == torch.uint8 or frame.is_floating_point():
+            return to_bytes(frame).cpu()
+    try:
+        return to_bytes(read_image(frame))
+    except UserError as error:
+        raise UserError(f"frame {number}: {error}") from error
+
+# %% ../../nbs/media/20f_recording.ipynb #c0f0c4e4
 @contextmanager
 def video_writer(
     path: str | Path,  # ends in .mp4, .mov, .mkv, .webm or .gif; without any: a new folder of png frames
@@ -220,24 +236,26 @@ def video_writer(
     tagged: bool = True,  # a video says that it is synthetic; False: it is a crop of a recording
 ) -> Iterator[Callable[[torch.Tensor], None]]:  # a function that appends one (3, H, W) frame
     "Give a function that appends frames; the file appears, complete and tagged, when the block ends well."
-    path, at, count, shape = Path(path), _clock(Fraction(fps), times), 0, None
-    suffix = path.suffix.lower()
+    path, rate, count, shape = as_path(path, "a video"), check_rate(fps), 0, None
+    suffix, clock = path.suffix.lower(), _Clock(rate, tuple(times))
     if suffix not in (*COPIED, ".gif", "") or path.is_dir():
         raise UserError(f"{path} cannot be a video file; name the output something.mp4")
+    refuse_inputs(path, [sound])
     if sound and suffix not in COPIED and _has_sound(sound):
         warnings.warn(Notice(f"{path} can hold no sound; name the output something.mp4 to keep it"), stacklevel=3)
     if suffix in COPIED:
-        output = _write_container(path, Fraction(fps), at, quality, sound, tagged)
+        output = _write_container(path, clock, quality, sound, tagged)
     else:
-        output = _write_gif(path, at) if suffix == ".gif" else _write_folder(path)
+        output = _write_gif(path, clock) if suffix == ".gif" else _write_folder(path)
     with output as append:
 
         def write(frame: torch.Tensor):
             nonlocal count, shape
-            shape = shape or frame.shape
-            if frame.shape != shape:
-                raise UserError(f"frame {count} has shape {tuple(frame.shape)}, the first one {tuple(shape)}")
-            append(to_bytes(frame).cpu(), count)
+            made = _to_frame(frame, count)
+            shape = shape or made.shape
+            if made.shape != shape:
+                raise UserError(f"frame {count} has shape {tuple(made.shape)}, the first one {tuple(shape)}")
+            append(made, count)
             count += 1
 
         yield write

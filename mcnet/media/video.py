@@ -5,7 +5,9 @@
 # %% ../../nbs/media/20h_video.ipynb #77c1edad
 from __future__ import annotations
 
-import re
+import itertools
+import os
+import tempfile
 import typing
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
@@ -17,14 +19,14 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
 from ..core import UserError, check_shape
+from ..doors import as_path, file_kind, input_file
 from .frames import find_pace, measure_pace, read_frames, video_info
-from .pictures import fit_square, read_image, to_bytes
-from .recording import video_writer
+from .pictures import check_size, fit_square, list_pictures, open_picture, read_image, to_bytes
+from .recording import check_rate, video_writer
 from ..plots import contact_sheet
 
 # %% auto #0
-__all__ = ['PICTURES', 'Video', 'open_video', 'read_video', 'write_video', 'video_sheet', 'read_frames', 'video_info',
-           'video_writer']
+__all__ = ['Video', 'open_video', 'read_video', 'write_video', 'video_sheet', 'read_frames', 'video_info', 'video_writer']
 
 # %% ../../nbs/media/20h_video.ipynb #3f65f4fc
 _all_ = ["read_frames", "video_info", "video_writer"]
@@ -42,9 +44,6 @@ class Video(typing.NamedTuple):
     once: bool = False  # can be read only once
 
 # %% ../../nbs/media/20h_video.ipynb #092c8cc5
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-
-
 def _alike(pictures: Iterable, name: str) -> Iterator[torch.Tensor]:
     "Pictures of any kind as frames; all of one size."
     shape = None
@@ -59,10 +58,9 @@ def _alike(pictures: Iterable, name: str) -> Iterator[torch.Tensor]:
 
 def _open_folder(path: Path, fps: Fraction) -> Video:
     "A folder of pictures in the order a human would give them: 2 before 10."
-    files = [file for file in path.iterdir() if file.suffix.lower() in PICTURES and not file.name.startswith(".")]
+    files = list_pictures(path)
     if not files:
-        raise UserError(f"{path} is a folder without pictures; give a film, or a folder of png or jpg frames")
-    files.sort(key=lambda file: [int(n) if n.isdigit() else n.lower() for n in re.split(r"(\d+)", file.name)])
+        raise UserError(f"{path} is a folder without pictures; give a video, or a folder of png or jpg frames")
     sizes = [_upright_size(file) for file in files]  # looked at now: a fault later would cost the work until then
     for file, size in zip(files, sizes):
         if size != sizes[0]:
@@ -73,38 +71,35 @@ def _open_folder(path: Path, fps: Fraction) -> Video:
 
 def _upright_size(path: Path) -> tuple[int, int]:
     "Width and height of a picture file, from its header alone."
-    try:
-        with Image.open(path) as picture:
-            size, turned = picture.size, picture.getexif().get(0x0112, 1) >= 5
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} is not a picture that can be read; take it out of its folder") from error
-    return size[::-1] if turned else size
+    with open_picture(path) as picture:
+        turned = picture.getexif().get(0x0112, 1) >= 5
+        return picture.size[::-1] if turned else picture.size
 
 # %% ../../nbs/media/20h_video.ipynb #9bbf7aae
 def _open_animation(path: Path) -> Video | None:
-    "A gif, webp or png, still or moving; None where Pillow does not know the file."
-    try:
-        picture = Image.open(path)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    "A gif, webp or png, still or moving; None where the file is no picture."
+    if file_kind(path).group != "picture":
         return None
     tick, ticks = 0, []
-    with picture:
-        if picture.format == "MPEG":  # known by name only
-            return None
+    with open_picture(path) as picture:
         first = int(getattr(picture, "default_image", False))  # a png's picture for those who cannot play it
-        numbers = range(first, getattr(picture, "n_frames", 1))
         try:
+            numbers = range(first, getattr(picture, "n_frames", 1))
             for number in numbers:
                 picture.seek(number)
+                check_size(*picture.size, path)  # a frame may be larger than its gif
                 picture.load()
                 ticks.append(tick)
                 delay = picture.info.get("duration", 0)
                 tick += round(delay) if delay > 10 else 100  # browsers take shorter ones for a mistake
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise UserError(f"{path} is cut off after {len(ticks)} pictures; copy or download it again") from error
+        except UserError:
+            raise
+        except Exception as error:  # each decoder has errors of its own
+            where = f"cut off after {len(ticks)} pictures" if ticks else "damaged or cut off"
+            raise UserError(f"{path} is {where}; copy or download it again") from error
 
     def read():
-        with Image.open(path) as moving:
+        with open_picture(path) as moving:
             for number in numbers:
                 moving.seek(number)
                 yield read_image(moving)
@@ -115,7 +110,7 @@ def _open_animation(path: Path) -> Video | None:
 # %% ../../nbs/media/20h_video.ipynb #a3c5aaa3
 def _open_file(path: Path) -> Video:
     "A film in a file."
-    film = _open_animation(path) if path.is_file() else None
+    film = _open_animation(input_file(path, "a video"))
     if film is None:
         pace = measure_pace(path)
         film = Video(lambda: read_frames(path), pace.fps, pace.count, str(path), pace.times, path)
@@ -124,7 +119,7 @@ def _open_file(path: Path) -> Video:
 
 def _open_memory(film, fps: Fraction) -> Video:
     "Pictures in a list, tensor or array; or an iterator of pictures, or a function that gives one."
-    name, count = "the film", 0
+    name, count = "the video", 0
     if isinstance(film, torch.Tensor):
         check_shape(film, "T 3 H W", name)
     if isinstance(film, np.ndarray) and (film.ndim != 4 or film.shape[-1] not in (1, 3, 4)):
@@ -141,27 +136,63 @@ def _open_memory(film, fps: Fraction) -> Video:
 
         return Video(read, fps, count, name, once=True)
     if not isinstance(film, list | tuple | torch.Tensor | np.ndarray):
-        raise UserError(f"a film cannot be made from {type(film).__name__}; give a file, folder or list of pictures")
+        raise UserError(f"a video cannot be made from {type(film).__name__}; give a file, folder or list of pictures")
     return Video(lambda: _alike(film, name), fps, len(film), name)
 
 # %% ../../nbs/media/20h_video.ipynb #2911719e
 def open_video(
-    film: str | Path | list | torch.Tensor | np.ndarray | Callable | Iterator,  # see below
-    fps: Fraction | int | None = None,  # frames per second; a file's own (25 where there is none) when not given
+    video: typing.Any,  # see below
+    fps: Fraction | float | None = None,  # frames per second; a file's own (25 where there is none) when not given
 ) -> Video:
-    """Anything that holds a film: a video file, an animated gif, webp or png, a folder of pictures, a list of pictures,
-    a (T, 3, H, W) tensor, a (T, H, W, 3) array, a function that gives an iterator of pictures, or an iterator."""
-    rate = Fraction(25 if fps is None else fps).limit_denominator(100_000)
-    if rate <= 0:
-        raise UserError(f"fps is {fps}; a film needs more than 0 frames per second")
-    if not isinstance(film, str | Path):
-        return _open_memory(film, rate)
-    if Path(film).is_dir():
-        return _open_folder(Path(film), rate)
-    found = _open_file(Path(film))
-    if fps is not None and (found.times or found.fps != rate):  # at another speed its sound belongs to it no more
-        found = found._replace(fps=rate, times=(), path=None)
-    return found
+    """Anything that holds a video: a file (its path, its bytes, or open), an animated gif, webp or png, a folder of
+    pictures, a list of pictures, a (T, 3, H, W) tensor, a (T, H, W, 3) array, an iterator of pictures, or a function
+    that gives one."""
+    rate = check_rate(25 if fps is None else fps)
+    if isinstance(video, Video):
+        found = video
+    elif isinstance(video, bytes | bytearray) or hasattr(video, "read"):
+        found = _open_sent(video)
+    elif not isinstance(video, str | os.PathLike):
+        return _open_memory(video, rate)
+    elif as_path(video, "a video").is_dir():
+        return _open_folder(Path(video), rate)
+    else:
+        found = _open_file(Path(video))
+    return found if fps is None else _resample(found, rate)
+
+
+def _open_sent(video: typing.Any) -> Video:
+    "Bytes or an open file, laid down in a temporary file that lives as long as the video's `read`."
+    content = video if isinstance(video, bytes | bytearray) else video.read()
+    if not isinstance(content, bytes | bytearray):
+        raise UserError("an open file must give bytes; open it with mode rb")
+    file = tempfile.NamedTemporaryFile(prefix="mcnet-")
+    file.write(content)
+    file.flush()
+    try:
+        found = _open_file(Path(file.name))
+    except UserError as error:
+        raise UserError(str(error).replace(file.name, "the video that was sent")) from error
+
+    def read(file=file):  # holds the file
+        yield from found.read()
+
+    return found._replace(read=read, name="the video that was sent")
+
+
+def _resample(video: Video, fps: Fraction) -> Video:
+    "The same video at another rate: as long, each moment shows the frame that was on the screen then."
+    if not video.times and video.fps == fps:
+        return video
+    starts = [*(video.times or (n / video.fps for n in range(video.count)))]
+    ticks = [-(-start * fps // 1) for start in [*starts, starts[-1] + 1 / video.fps]]  # the first tick not before it
+    shown = [int(end - start) for start, end in zip(ticks, ticks[1:])]
+
+    def read():
+        for frame, times in zip(video.read(), shown):
+            yield from itertools.repeat(frame, times)
+
+    return video._replace(read=read, fps=fps, count=sum(shown), times=())
 
 # %% ../../nbs/media/20h_video.ipynb #c6fb44ec
 def read_video(

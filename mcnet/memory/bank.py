@@ -71,6 +71,6 @@ def attend(
 ) -> torch.Tensor:  # (B, C, h, w)
     "softmax(QᵀK / temperature) V for every place, without ever holding the full matrix (MCNet Eq. 3)."
     heads = [to_tokens(t)[:, None].contiguous() for t in (query, key, value)]  # (B, 1, N, C): fusing wants heads
-    heads = [tokens.expand(len(query), -1, -1, -1) for tokens in heads]
-    answer = F.scaled_dot_product_attention(*heads, scale=1 / temperature)[:, 0]  # (B, N, C)
+    queries, keys, values = [tokens.expand(len(query), -1, -1, -1) for tokens in heads]
+    answer = F.scaled_dot_product_attention(queries, keys, values, scale=1 / temperature)[:, 0]  # (B, N, C)
     return answer.transpose(1, 2).unflatten(2, query.shape[-2:])  # (B, C, h, w)

@@ -15,7 +15,7 @@ from .bank import MemoryConfig, MetaMemory, attend, attention_weights, to_tokens
 from .protocol import Entries, Memory, Reading, mix
 
 # %% auto #0
-__all__ = ['PlainKeyValue', 'SpatialMemory', 'MemoryCompensation']
+__all__ = ['Asked', 'PlainKeyValue', 'SpatialMemory', 'MemoryCompensation']
 
 # %% ../../nbs/memory/11_compensation.ipynb #fbfc4033
 class PlainKeyValue(nn.Module):
@@ -35,13 +35,18 @@ class PlainKeyValue(nn.Module):
         return self.key(memory), self.value(memory)
 
 # %% ../../nbs/memory/11_compensation.ipynb #b6df263c
+Asked = tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]  # channels that pass, projected ones, maps by name
+
+
 class SpatialMemory(Memory):
     "A memory whose entries are the places of maps: M_o, M_s, K and V of MCNet."
 
     computed = ("memory", "key", "value")
+    project: nn.ModuleList  # one part for each level that asks
+    temperature: float
 
-    def ask(self, feature: torch.Tensor, context: Context) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        "Channels that pass, the projected ones, and maps by name: memory, key, value, query."
+    def ask(self, feature: torch.Tensor, context: Context) -> Asked:
+        "The maps are memory, key, value, query, (B or 1, C_m, H_m, W_m) each but for the last, (B, C_m, h, w)."
         raise NotImplementedError("a spatial memory says how a feature asks it")
 
     def changed_map(self, name: str, maps: torch.Tensor) -> torch.Tensor:
@@ -91,7 +96,7 @@ class MemoryCompensation(Compensator, SpatialMemory):
         self.query = nn.Conv2d(width, width, 1)
         self.output = nn.ModuleList(nn.Conv2d(width, c, 1) for c in mended)
 
-    def ask(self, feature: torch.Tensor, context: Context) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+    def ask(self, feature: torch.Tensor, context: Context) -> Asked:
         "Channels that pass, the projected ones, and maps by name: memory, key, value, query."
         kept, asking = feature.chunk(2, dim=1) if self.config.split else (feature[:, :0], feature)
         projected = self.project[context.level](asking)  # (B, C_m, h, w), F_proj

@@ -9,7 +9,7 @@ import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -24,22 +24,20 @@ __all__ = ['KINDS', 'Kind', 'find_kind', 'kind_of', 'build', 'save_model', 'chec
 
 # %% ../../nbs/memory/15b_files.ipynb #2e58db13
 class Kind(NamedTuple):
-    "How a network of one kind is made: each the thing itself, or `module:name`, where it is."
+    "How a network of one kind is made."
 
-    config: type[Config] | str  # the class of its config
-    build: Callable[..., nn.Module] | str  # config -> network
+    config: type[Config]  # the class of its config
+    build: Callable[..., Any]  # config -> network
 
 
-KINDS = {  # the word in the file -> how to make it
-    "mcnet": Kind("mcnet.memory.network:MCNetConfig", "mcnet.memory.network:MCNet"),
-    "release": Kind("mcnet.memory.network:MCNetConfig", "mcnet.memory.release:ReleasedMCNet"),
+KINDS: dict[str, Kind | tuple[str, str]] = {  # the word in the file -> how to make it, or where both are
+    "mcnet": ("mcnet.memory.network:MCNetConfig", "mcnet.memory.network:MCNet"),
+    "release": ("mcnet.memory.network:MCNetConfig", "mcnet.memory.release:ReleasedMCNet"),
 }
 
 
-def _found(place):
-    "A thing, or what stands at `module:name`."
-    if not isinstance(place, str):
-        return place
+def _found(place: str) -> Any:
+    "What stands at `module:name`."
     module, name = place.split(":")
     return getattr(importlib.import_module(module), name)
 
@@ -50,7 +48,8 @@ def find_kind(
     "Look a kind up, or say which ones there are (raises `UserError`)."
     if name not in KINDS:
         raise UserError(f"{name!r} is no kind of network known here; known are {', '.join(KINDS)}; update mcnet")
-    return Kind(*map(_found, KINDS[name]))
+    known = KINDS[name]
+    return known if isinstance(known, Kind) else Kind(_found(known[0]), _found(known[1]))
 
 
 def kind_of(
@@ -67,8 +66,8 @@ def kind_of(
 # %% ../../nbs/memory/15b_files.ipynb #e5776218
 def build(
     config: Config,
-    **options,  # that the kind knows, such as noise=True of the release
-) -> nn.Module:
+    **options: Any,  # that the kind knows, such as noise=True of the release
+) -> MCNet:  # or another class, if the kind is another
     "The network that a config describes, of whatever kind."
     return find_kind(kind_of(config)).build(config, **options)
 
@@ -141,8 +140,8 @@ def read_config(
 
 def load_model(
     path: str | Path,  # a file that `save_model` wrote
-    build: Callable[[Config], nn.Module] | None = None,  # makes the network of a config; the file's kind says how
-) -> nn.Module:  # in eval mode; the file's notes are in `.notes`
+    build: Callable[[Any], Any] | None = None,  # makes the network of a config; as the file's kind when not given
+) -> MCNet:  # or another class, if the kind is another; in eval mode; the file's notes are in `.notes`
     "Rebuild the network from the file's config and fill in its weights. Raises `UserError`."
     name = Path(path).name
     try:
@@ -154,12 +153,12 @@ def load_model(
     if own and not build:
         how = f"load_model({name!r}, build=lambda config: MCNet(config, {own}(…)))"
         raise UserError(f"{name} was trained with {own} for a compensator, which no config describes; load it by {how}")
+    make = build or find_kind(kind).build
     if not build:
-        build = find_kind(kind).build
         with torch.device("meta"):
-            shapes = build(config).state_dict()
+            shapes = make(config).state_dict()
         check_fit(shapes, tensors, name)
-    model = build(config)
+    model = make(config)
     fit_weights(model, tensors, name)
     model.notes = notes
     return model.eval()

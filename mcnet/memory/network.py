@@ -27,7 +27,7 @@ from .modconv import ScaleAwareMemory
 from .scale import ScaleConfig
 
 # %% auto #0
-__all__ = ['LARGEST', 'TINY', 'SMALL', 'FOMM', 'RELEASE', 'PARTS', 'check_sizes', 'check_config', 'MCNetConfig',
+__all__ = ['LARGEST', 'TINY', 'SMALL', 'FOMM', 'RELEASE', 'PARTS', 'check_sizes', 'check_config', 'memory_parts', 'MCNetConfig',
            'build_compensator', 'MCNet', 'with_compensator', 'PartCost', 'network_cost']
 
 # %% ../../nbs/memory/15a_network.ipynb #fad9b253
@@ -54,35 +54,42 @@ def check_config(
 ):
     "Refuse what does not fit together, and what would do nothing (raises `UserError`)."
     check_sizes(config)
-    memory, levels, points = config.memory, len(config.generator.channels), config.keypoints.num_keypoints
-    splines = isinstance(config.motion, TPSConfig)
+    memory, scale, points = config.memory, config.scale, config.keypoints.num_keypoints
+    levels, asking = len(config.generator.channels), memory.levels if memory else 0
+    for_motion = config.motion.levels if isinstance(config.motion, TPSConfig) else levels
     released, step = config.assembly == "release", 2 ** (levels - 1)
-    complete = memory and config.scale and config.dynamic
     faults = {
         f"assembly is {config.assembly!r}; choose paper or release": config.assembly not in ("paper", "release"),
         "scale and dynamic belong to a memory, and memory is None; set memory=MemoryConfig(…)":
-            memory is None and (config.scale or config.dynamic),
+            memory is None and (scale or config.dynamic),
         "assembly is 'release', which has a memory, a scale and dynamic convolutions; give all three, or take 'paper'":
-            released and not complete,
+            released and not (memory and scale and config.dynamic),
         f"keypoints.num_keypoints is {points} and motion.num_keypoints is {config.motion.num_keypoints}; "
         "both parts need the same number": points != config.motion.num_keypoints,
-        f"motion.levels is {config.motion.levels if splines else 0}, the generator's are {levels}; give one number":
-            splines and config.motion.levels != levels,
-        f"memory.levels is {memory.levels if memory else 0}, the generator has {levels}; give at most that many":
-            memory and memory.levels > levels,
-        f"memory.levels is {memory.levels if memory else 0}; with generator.skips=False only the deepest level counts: give 1":
-            memory and memory.levels > 1 and not config.generator.skips,
+        f"motion.levels is {for_motion}, the generator's are {levels}; give one number": for_motion != levels,
+        f"memory.levels is {asking}, the generator has {levels}; give at most that many": asking > levels,
+        f"memory.levels is {asking}; with generator.skips=False only the deepest level counts: give 1":
+            asking > 1 and not config.generator.skips,
         "scale.code does nothing in assembly 'paper', whose scale multiplies the bank directly; leave it 0":
-            not released and config.scale and config.scale.code,
+            not released and scale and scale.code,
         "scale.code is 0; assembly 'release' turns a code into scales: say how wide it is (512)":
-            released and complete and not config.scale.code,
+            released and scale and not scale.code,
         "memory.split=False does nothing in assembly 'release', which always splits; leave it True":
-            released and complete and not memory.split,
+            released and memory and not memory.split,
         f"image_size is {config.image_size}; {levels} levels need a multiple of {step}": config.image_size % step,
     }  # fmt: skip
     fault = next((text for text, wrong in faults.items() if wrong), None)
     if fault:
         raise UserError(fault)
+
+
+def memory_parts(
+    config: MCNetConfig,
+) -> tuple[MemoryConfig, ScaleConfig, DynamicConfig]:
+    "All three configs of a complete memory (raises `UserError`)."
+    if not (config.memory and config.scale and config.dynamic):
+        raise UserError("this config has no complete memory; give memory, scale and dynamic")
+    return config.memory, config.scale, config.dynamic
 
 # %% ../../nbs/memory/15a_network.ipynb #c609062f
 TINY = {
@@ -187,14 +194,16 @@ def build_compensator(
 class MCNet(TalkingHead):
     "The network that a config describes (MCNet Fig. 2)."
 
+    notes: dict[str, str]  # of the file it was loaded from
+
     def __init__(
         self,
         config: MCNetConfig,
         compensator: Compensator | None = None,  # one of your own; the config's when not given
     ):
         generator = Generator(config.generator, compensator or build_compensator(config))
-        motion = TPSMotion if isinstance(config.motion, TPSConfig) else DenseMotion
-        super().__init__(KeypointDetector(config.keypoints), motion(config.motion), generator)
+        motion = TPSMotion(config.motion) if isinstance(config.motion, TPSConfig) else DenseMotion(config.motion)
+        super().__init__(KeypointDetector(config.keypoints), motion, generator)
         self.config = config
         self.own = type(compensator).__name__ if compensator else ""  # what the config says nothing about
 

@@ -11,7 +11,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -19,7 +19,7 @@ from ..baseline.layers import count_parameters
 from ..core import UserError
 from ..doors import atomic_path
 from .files import load_model, save_model
-from .network import MCNetConfig
+from .network import MCNetConfig, memory_parts
 from .release import ReleasedMCNet
 
 # %% auto #0
@@ -63,7 +63,7 @@ def official_beginnings(
 ) -> dict[str, str]:  # how our names begin -> how the authors' do
     "`OFFICIAL` and the parts that the authors number: by a level's height at 256 px, or one after the other."
     found, number = dict(OFFICIAL), itertools.count()
-    for level in range(config.memory.levels):
+    for level in range(memory_parts(config)[0].levels):
         for ours, theirs in {"project": "feat_forward_proj", "output": "conv", "norm": "norm"}.items():
             found[f"generator.compensator.{ours}.{level}"] = f"{UNIT}.{theirs}_{32 * 2**level}"
     for level, blocks in enumerate(config.generator.residual_blocks):
@@ -140,6 +140,7 @@ def infer_config(
 ) -> MCNetConfig:
     "Every size that shapes tell; temperatures, padding, variance and picture size are `MCNetConfig.release()`'s."
     default, motion = MCNetConfig.release(), "generator.dense_motion_network"
+    parts = memory_parts(default)
     size = lambda name, axis, otherwise: _size(shapes, name, axis, otherwise)
     points = size("kp_detector.kp.weight", 0, default.keypoints.num_keypoints)
     keypoints = _seeing(shapes, "kp_detector", "kp_detector.predictor", default.keypoints)
@@ -153,7 +154,7 @@ def infer_config(
     sizes = {"channels": tuple(channels), "residual_blocks": (blocks,) * downs + (0,)}
     sizes["kernel"] = size("generator.first.conv.weight", 2, 7)
     bank = [size(f"{UNIT}.mb", axis, otherwise) for axis, otherwise in ((1, 512), (2, 32), (3, 32))]
-    memory = dict(zip(("channels", "height", "width"), bank, strict=True))
+    memory: dict[str, int] = dict(zip(("channels", "height", "width"), bank, strict=True))
     memory["levels"] = _last(shapes, rf"{UNIT}\.feat_forward_proj_(\d+)\.weight", 128).bit_length() - 5
     code = {"hidden": size(f"{UNIT}.style_route.0.weight", 0, 128)}
     code["code"] = size(f"{UNIT}.style_route.2.weight", 0, 512)
@@ -161,9 +162,9 @@ def infer_config(
         keypoints=default.keypoints.replace(num_keypoints=points, **keypoints),
         motion=default.motion.replace(num_keypoints=points, **moving),
         generator=default.generator.replace(**sizes),
-        memory=default.memory.replace(**memory),
-        scale=default.scale.replace(**code),
-        dynamic=default.dynamic.replace(kernels=size(f"{UNIT}.conv_kv.weight", 0, 4)),
+        memory=parts[0].replace(**memory),
+        scale=parts[1].replace(**code),
+        dynamic=parts[2].replace(kernels=size(f"{UNIT}.conv_kv.weight", 0, 4)),
     )
 
 # %% ../../nbs/memory/16b_official.ipynb #e72844eb
@@ -239,11 +240,11 @@ def read_checkpoint(
 ) -> Checkpoint:
     "Find the two networks in a checkpoint, without running code from it. Raises `UserError`."
     values = _load_tensors(Path(path))
-    parts = [values.get(part) if isinstance(values, dict) else None for part in ("generator", "kp_detector")]
+    parts: list[Any] = [values.get(part) if isinstance(values, dict) else None for part in ("generator", "kp_detector")]
     if not all(isinstance(part, dict) and part for part in parts):
         found = ", ".join(map(str, list(values)[:6])) if isinstance(values, dict) else type(values).__name__
         raise UserError(f"{path} holds {found or 'nothing'}; a checkpoint with generator and kp_detector is needed")
-    return Checkpoint(*parts, [str(name) for name in values if name not in ("generator", "kp_detector")])
+    return Checkpoint(parts[0], parts[1], [str(name) for name in values if name not in ("generator", "kp_detector")])
 
 # %% ../../nbs/memory/16b_official.ipynb #d1e2eba1
 SUFFIXES = (".pth", ".tar")  # of files that PyTorch wrote
@@ -290,7 +291,7 @@ def convert(
         raise UserError(f"cannot write {out}; call it something{'.pth.tar' if to_release else '.safetensors'}")
     if out.resolve() == checkpoint.resolve():
         raise UserError(f"{out} is also the input; choose another name")
-    model = load_model(checkpoint) if to_release else from_checkpoint(checkpoint)
+    model: Any = load_model(checkpoint) if to_release else from_checkpoint(checkpoint)
     if to_release:
         parts = dict(zip(("generator", "kp_detector"), to_state_dicts(model), strict=True))
         with atomic_path(out) as temporary:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ from torch import nn
 from ..core import UserError
 
 # %% auto #0
-__all__ = ['Change', 'Reading', 'mix', 'pick', 'Usage', 'perplexity', 'count_usage', 'Entries', 'Memory']
+__all__ = ['Edit', 'Change', 'SomeMemory', 'Reading', 'mix', 'pick', 'Usage', 'perplexity', 'count_usage', 'Entries', 'Memory']
 
 # %% ../../nbs/memory/10b_protocol.ipynb #1ae2f2cb
 class Reading(NamedTuple):
@@ -52,7 +52,8 @@ def pick(
     weights: torch.Tensor | None = None,  # (B, N, k), sums to 1 over k; equal shares when not given
 ) -> Reading:
     "Every question hears k entries."
-    weights = torch.full_like(indices, 1 / indices.shape[-1], dtype=values.dtype) if weights is None else weights
+    if weights is None:
+        weights = torch.full_like(indices, 1 / indices.shape[-1], dtype=values.dtype)
     rows = torch.arange(len(indices), device=indices.device)[:, None, None]
     heard = values.expand(len(indices), *values.shape[1:])[rows, indices]  # (B, N, k, *D)
     answer = (weights.reshape(*weights.shape, *[1] * (heard.ndim - 3)) * heard).sum(2)
@@ -92,7 +93,8 @@ def count_usage(
     return Usage(mean, perplexity(mean).item(), heard / questions, dead)
 
 # %% ../../nbs/memory/10b_protocol.ipynb #dce7356b
-Change = torch.Tensor | Callable[[torch.Tensor], torch.Tensor]  # what takes an entry's place, or makes it from the old
+Edit = Callable[[torch.Tensor], torch.Tensor]  # entries (B or 1, M, *D) -> entries
+Change = torch.Tensor | Edit  # what takes an entry's place, or makes it from the old
 
 
 class Entries(NamedTuple):
@@ -113,7 +115,7 @@ class Memory(nn.Module):
     "Plug point: anything that is asked, and answers from entries with keys and values."
 
     computed: tuple[str, ...] = ("key", "value")  # entries that pass through `changed` on their way
-    changes: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {}
+    changes: Mapping[str, Edit] = {}
 
     def read(self, *question) -> Reading:
         "Ask. What a question is, each memory says itself."
@@ -162,10 +164,10 @@ def _order(count: int, seed: int) -> torch.Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
-def _function(change: Change, before: Callable | None = None) -> Callable[[torch.Tensor], torch.Tensor]:
+def _function(change: Change, before: Edit | None = None) -> Edit:
     "A change as a function that checks what it gives, after an earlier change."
 
-    def apply(entries):
+    def apply(entries: torch.Tensor) -> torch.Tensor:
         entries = before(entries) if before else entries
         made = change(entries) if callable(change) else change.to(entries)
         if made.shape[1:] != entries.shape[1:]:
@@ -175,7 +177,10 @@ def _function(change: Change, before: Callable | None = None) -> Callable[[torch
     return apply
 
 
-def _edited(memory: Memory, changes: Mapping[str, Change]) -> Memory:
+SomeMemory = TypeVar("SomeMemory", bound=Memory)
+
+
+def _edited(memory: SomeMemory, changes: Mapping[str, Change]) -> SomeMemory:
     "What is computed is changed on its way, what is stored in the copy."
     twin = copy.deepcopy(memory)
     stored = twin.stored()

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from ..baseline.compensator import Compensator
-from ..baseline.layers import count_parameters
 from ..core import Compensated, Context, Prediction, UserError, check_shape
 from .bank import MemoryConfig, MetaMemory, attend
-from .compensation import SpatialMemory
+from .compensation import Asked, SpatialMemory
 from .dynconv import DynamicConv
 from .modconv import ModulatedConv
-from .network import MCNet, MCNetConfig
+from .network import MCNet, MCNetConfig, memory_parts
 from .scale import ScaleMLP
 
 # %% auto #0
@@ -51,16 +51,16 @@ class ReleaseMemory(Compensator, SpatialMemory):
         noise: bool = False,  # draw fresh noise at every call, as the authors' inference does
     ):
         super().__init__()
-        memory, width = config.memory, config.memory.channels
+        memory, scale, dynamic = memory_parts(config)
+        width, code = memory.channels, scale.code
         mended = [c // 2 for c in config.generator.channels[::-1][: memory.levels]]
-        code = config.scale.code
         self.temperature, self.noise = memory.temperature, noise
         self.meta = MetaMemory(memory)
-        self.scale = ScaleMLP(width, config.keypoints.num_keypoints, code, config.scale)
+        self.scale = ScaleMLP(width, config.keypoints.num_keypoints, code, scale)
         self.conv = ModulatedConv(width, width, code_channels=code)
         self.noise_strength = nn.Parameter(torch.zeros(1))
         self.memory_bias = nn.Parameter(torch.zeros(width))
-        self.key_value = DynamicConv(width, 2 * width, width, config.dynamic)
+        self.key_value = DynamicConv(width, 2 * width, width, dynamic)
         self.project = nn.ModuleList(nn.Conv2d(c, width, 1) for c in mended)
         self.query = nn.Conv2d(width, width, 1)
         self.difference = nn.Conv2d(width, width, 1)
@@ -85,7 +85,7 @@ class ReleaseMemory(Compensator, SpatialMemory):
 class ReleaseUnit(ReleaseMemory):
     "The memory unit of the authors' code (release §5): shared parts in another order, with more around them."
 
-    def ask(self, feature: torch.Tensor, context: Context) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+    def ask(self, feature: torch.Tensor, context: Context) -> Asked:
         "Channels that pass, the projected ones, and what the memory makes for them, by name."
         kept, asking = split_interleaved(feature)  # (B, C / 2, h, w) each
         projected = self.project[context.level](asking)  # (B, C_m, h, w)
@@ -122,10 +122,11 @@ def order_noise(
 ) -> list[torch.Tensor]:  # (B or 1, 1, H_m, W_m) for each level, deepest first
     "One map for each level, checked (raises `UserError`)."
     if isinstance(noise, Mapping):
-        heights = {key: re.search(r"\d+$", str(key)) for key in noise}
-        if not all(heights.values()):
+        found = {key: re.search(r"\d+$", str(key)) for key in noise}
+        heights = {key: int(match[0]) for key, match in found.items() if match}
+        if len(heights) < len(noise):
             raise UserError(f"noise is named {', '.join(map(str, noise))}; end each name in its feature's height")
-        noise = [noise[key] for key in sorted(noise, key=lambda key: int(heights[key][0]))]
+        noise = [noise[key] for key in sorted(heights, key=heights.__getitem__)]
     if len(noise) != memory.levels:
         raise UserError(f"noise has {len(noise)} maps; this network needs {memory.levels}, the deepest level's first")
     for level, given in enumerate(noise):
@@ -158,9 +159,9 @@ class ReleasedMCNet(MCNet):
     ) -> torch.Tensor | Prediction:  # (B, 3, H, W) in [0, 1]
         "One frame with absolute motion, as the authors' `generator(source, kp_source, kp_driving)`."
         check_shape(driving, "B 3 H W", "driving", **check_shape(source, "B 3 H W", "source"))
-        unit = self.generator.compensator
+        unit: Any = self.generator.compensator
         before = unit.noise
-        unit.noise = before if noise is None else order_noise(noise, self.config.memory, len(source))
+        unit.noise = before if noise is None else order_noise(noise, memory_parts(self.config)[0], len(source))
         try:
             with torch.no_grad():
                 prediction = self(source, driving, details=details)

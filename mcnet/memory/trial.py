@@ -52,7 +52,13 @@ class Task(typing.NamedTuple):
     pair: Pair  # with true deformation and visibility
     keypoints: Keypoints  # eight true landmarks of the source, in place of learned keypoints
 
+    @property
+    def motion(self) -> Motion:
+        "The true motion, and where the source shows what is needed."
+        pair: typing.Any = self.pair  # the pairs of a trial always have both
+        return Motion(pair.deformation, pair.visible)
 
+# %% ../../nbs/memory/10a_trial.ipynb #e057b11f
 class TrialPairs:
     "Batches of drawn people with all that is known about them; the order depends on the seed alone."
 
@@ -69,11 +75,13 @@ class TrialPairs:
 
     def task(self, who: torch.Tensor, driving: torch.Tensor, slot: torch.Tensor) -> Task:
         "The pairs with these numbers: person, driving frame, which partner is the source."
-        heads, frames = self.heads, self.config.frames
+        frames = self.config.frames
+        heads: typing.Any = self.heads  # drawn with truth, so that nothing of it is None
         source = (driving + heads.partners[slot]) % frames
         images = [heads.images[who, frame].float() / 255 for frame in (source, driving)]
         truth = heads.flows[who, driving, slot].float(), heads.visible[who, driving, slot].float()
-        return Task(Pair(*images, *truth), Keypoints(heads.focus[who, source][:, POINTS].float()))
+        points = Keypoints(heads.focus[who, source][:, POINTS].float())
+        return Task(Pair(images[0], images[1], truth[0], truth[1]), points)
 
     def stream(self, seed: int) -> Iterator[Task]:
         "Endless random batches."
@@ -104,8 +112,7 @@ def make_painter(
 
 def paint(painter: Generator, task: Task):
     "Picture, warped source and compensated features, with the true motion."
-    pair = task.pair
-    return painter(pair.source, Motion(pair.deformation, pair.visible), task.keypoints)
+    return painter(task.pair.source, task.motion, task.keypoints)
 
 # %% ../../nbs/memory/10a_trial.ipynb #77a58d95
 def train_painter(
@@ -147,7 +154,7 @@ def hidden_psnr(
     rows = []
     for task in pairs.everybody():
         square = (paint(painter, task)[0].float() - task.pair.driving).square()  # (frames, 3, H, W)
-        hole = 1 - task.pair.visible
+        hole = 1 - task.motion.occlusion
         hidden = (square * hole).sum() / (3 * hole.sum()).clamp(min=1)
         rows.append(torch.stack([hidden, square.mean()]))
     return -10 * torch.stack(rows).clamp(min=1e-6).log10()
