@@ -122,7 +122,6 @@ def test_cells_fit_the_screen(path):
     faults = []
     for cell in cells(path):
         limit = EXPORTED_LINES if cell.exported else CELL_LINES
-        limit += 5 * (cell.exported and cell.code.lstrip().startswith(("class ", "@dataclasses")))  # some need it
         lines = sum(bool(line.strip()) for line in cell.code.splitlines())
         if cell.kind == "code" and lines > limit:
             faults.append(f"cell {cell.number}: {lines} lines, more than {limit}; starts {cell.code.splitlines()[0]!r}")
