@@ -836,7 +836,8 @@ def test_two_frames_with_one_time(tmp_path):
         times = video.times or tuple(n / video.fps for n in range(6))
         assert video.count == 6 and all(a < b for a, b in zip(times, times[1:]))
         assert again(video, tmp_path / "out.mp4") == list(range(6))
-    assert find_pace([0, 40, 80, 80, 160], Fraction(1, 1000), []).times[3] == Fraction(120, 1000)
+    assert find_pace([0, 40, 80, 80, 160], Fraction(1, 1000), []) == (25, 5, ())  # the gap was the missing frame's
+    assert find_pace([0, 40, 80, 80, 200], Fraction(1, 1000), []).times[3] == Fraction(140, 1000)
 
 
 def test_a_frame_a_day_later(tmp_path):

@@ -58,15 +58,16 @@ def _look_at_video(path: Path) -> tuple[Glance, torch.Tensor]:  # (N, 256) thumb
     with open_container(path) as (container, stream):
         if CONTAINERS.get(path.suffix.lower(), "gif") not in container.format.name.split(","):
             faults.append(("wrong suffix", container.format.name.split(",")[0]))
-        shown = len(stream.index_entries) or stream.frames  # an edit list shows fewer frames than there are
-        count = min(stream.frames, shown) or sum(packet.size > 0 for packet in container.demux(stream))
+        rate = float(stream.average_rate or stream.guessed_rate or 25)
+        lasting = rate * float((stream.duration or 0) * stream.time_base)
+        count = stream.frames if stream.frames <= lasting + 1 else 0  # an edit list shows fewer frames than there are
+        count = count or sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
         ends = [entry.pos + entry.size for entry in stream.index_entries]
         frames = _few_frames(container, stream, count)
         if max(ends, default=0) > path.stat().st_size or len(frames) < min(PLACES, count):
             faults.append(("cut off", ""))
         elif any(frame.is_corrupt for frame in frames):
             faults.append(("unreadable", "damaged in the middle"))
-        rate = float(stream.average_rate or stream.guessed_rate or 25)
         small = [frame.to_ndarray(width=64, height=64, format="rgb24", interpolation="AREA") for frame in frames]
         pictures = torch.stack([torch.from_numpy(picture).permute(2, 0, 1) for picture in small])
         return Glance(path, tuple(faults), count, rate, stream.width, stream.height), motion_signature(pictures)

@@ -141,7 +141,7 @@ def _from_manifest(folder: Path) -> tuple[list[ClipFile], list[Path]]:
         lacking = f"an entry lacks {error}" if isinstance(error, KeyError) else "its files are no list of entries"
         raise UserError(f"{manifest} cannot be understood: {lacking}; mend or remove it") from error
 
-
+# %% ../../nbs/data/21b_layouts.ipynb #2dd16942
 def _inner(path: Path, folder: Path) -> tuple[str, str]:
     "A clip's path inside the folder without the words train, test …, and its split."
     parts = path.relative_to(folder).parts or (path.resolve().name,)

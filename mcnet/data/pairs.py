@@ -51,7 +51,7 @@ def _cache_path(path: Path, size: int, cache: str | Path) -> Path:
     key = hashlib.sha256(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:12]
     return Path(cache) / f"{path.stem}-{key}-{size}.npy"
 
-
+# %% ../../nbs/data/21e_pairs.ipynb #d6df7392
 def load_clip(
     path: str | Path,  # a video file or a folder of pictures
     size: int,  # side of the square in pixels

@@ -132,8 +132,7 @@ class PrepareSettings:
             raise UserError(f"people is {self.people!r}; choose largest or all")
         if self.size < 32 or self.size % 2:
             raise UserError(f"size is {self.size}; choose an even number of pixels from 32 on")
-        if self.fps is not None:
-            check_rate(self.fps)
+        check_rate(25 if self.fps is None else self.fps)
 
 
 class Crop(typing.NamedTuple):
@@ -353,7 +352,7 @@ def prepare_clips(
     if listing.layout is MANIFEST:
         refuse_inputs(out / "MANIFEST.json", [Path(folder) / "MANIFEST.json"])
     if any(film.path.resolve().is_relative_to((out / "clips").resolve()) for film in films):
-        raise UserError(f"{out}/clips holds videos to prepare, and an input is never overwritten; choose another output")
+        raise UserError(f"{out}/clips holds videos to prepare; an input is never overwritten: choose another output")
     for place in (out / "clips", out / ".done"):
         output_folder(place)
     names = _names([film.path for film in films], Path(folder))

@@ -160,7 +160,7 @@ class MediapipeFaces(_Landmarker):
                 found += [face.moved(x, y, scale) for face in faces]
         return _tidy(found)
 
-
+# %% ../../nbs/media/20c_finders.ipynb #12a31bde
 class MediapipeLandmarks(_Landmarker):
     "478 landmarks per frame from MediaPipe's face landmarker; results that use it carry its name."
 

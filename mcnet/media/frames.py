@@ -38,8 +38,8 @@ class VideoInfo(typing.NamedTuple):
     frames: int  # 0 where the header does not say
 
 
-CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpegts,mpeg,mpegvideo,h264,hevc,m4v,ogg,nut,ivf,mxf,dv,"
-              "yuv4mpegpipe,wav,mp3,flac,aac,aiff,caf,ac3,eac3")  # what holds its pictures and sound itself
+CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpegts,mpeg,mpegvideo,h264,hevc,m4v,ogg,nut,ivf,mxf,"
+              "dv,yuv4mpegpipe,wav,mp3,flac,aac,aiff,caf,ac3,eac3")  # what holds its pictures and sound itself
 ADVICE = "give an mp4, mov, webm or gif"
 
 
@@ -56,7 +56,7 @@ def open_media(
         advice = ADVICE if what == "a video" else "give an mp4, m4a, mp3 or wav"
         raise UserError(explain(path, what, advice)) from error
 
-
+# %% ../../nbs/media/20e_frames.ipynb #aa6b48bd
 @contextmanager
 def open_container(
     path: str | Path,  # a video file
@@ -229,7 +229,7 @@ def find_pace(
             return Pace(fps, len(ticks), ())
     return Pace(mean, len(ticks), tuple(tick * base for tick in ticks))
 
-
+# %% ../../nbs/media/20e_frames.ipynb #2069cd56
 def _apart(ticks: list) -> list:
     "Frames with one time share the time until the next one: an encoder takes none that stands still."
     if all(a < b for a, b in zip(ticks, ticks[1:])):
@@ -261,7 +261,7 @@ def _unbroken(times: list[tuple[int, int | None]], base: Fraction, path: str | P
         warnings.warn(Notice(text), stacklevel=4)
     return ticks
 
-
+# %% ../../nbs/media/20e_frames.ipynb #db958ff1
 def measure_pace(
     path: str | Path,  # a video file
 ) -> Pace:

@@ -108,7 +108,7 @@ def _decoders() -> list[str]:
 
 @contextmanager
 def _our_limit():
-    "Pillow has a limit of its own, which cannot be raised for one picture; ours takes its place while a header is read."
+    "Pillow's own limit cannot be raised for one picture; ours takes its place while a header is read."
     with _pillow:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -212,7 +212,7 @@ def natural_order(
 def list_pictures(
     folder: str | Path,
 ) -> list[Path]:  # in the order a human would give them
-    "The pictures of a folder, hidden files left out; what is called a picture and is no regular file raises `UserError`."
+    "The pictures of a folder, without hidden files; what is called so and is no regular file raises `UserError`."
     files = [file for file in as_path(folder).iterdir() if file.suffix.lower() in PICTURE_SUFFIXES]
     files = sorted((file for file in files if not file.name.startswith(".")), key=natural_order)
     for file in files:

@@ -160,7 +160,7 @@ def open_video(
         found = _open_file(Path(video))
     return found if fps is None else _resample(found, rate)
 
-
+# %% ../../nbs/media/20h_video.ipynb #df93cbc9
 def _open_sent(video: typing.Any) -> Video:
     "Bytes or an open file, laid down in a temporary file that lives as long as the video's `read`."
     content = video if isinstance(video, bytes | bytearray) else video.read()
