@@ -314,7 +314,7 @@ def _why_unwritten(error: Exception, temporary: Path) -> str:
     number = int(told[1]) if told else getattr(error, "errno", None)
     if not temporary.parent.is_dir():
         return f"the folder {temporary.parent} is gone; create it again or choose another"
-    if number in FULL or "PytorchStreamWriter failed" in str(error):
+    if number in FULL or re.search("PytorchStreamWriter|inline_container", str(error)):
         return "the disk is full, or a limit is reached; make room or choose another folder"
     concerned = {str(getattr(error, name, None)) for name in ("filename", "filename2")}
     if number in BROKEN or str(temporary) in concerned:
