@@ -7,7 +7,7 @@ import pytest
 from repository import ROOT, run
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-PARTS = dict(re.findall(r"^## (Add a .*)\n(.*?)(?=^## |\Z)", TEXT, re.M | re.S))
+PARTS = dict(re.findall(r"^## (Add a [^\n]*)\n(.*?)(?=^## |\Z)", TEXT, re.M | re.S))
 USED = {
     "Add a compensator": "import torch\nassert network(*torch.rand(2, 1, 3, 64, 64)).image.shape == (1, 3, 64, 64)",
     "Add a term to the loss": """
@@ -17,8 +17,8 @@ from mcnet.memory.network import MCNet, MCNetConfig
 from mcnet.training.loop import train
 from mcnet.training.recipes import TrainConfig
 pair = Pair(*torch.rand(2, 2, 3, 64, 64))
-config = TrainConfig.quick().replace(steps=1, norm_batches=1)
-rows = train(MCNet(MCNetConfig.tiny()), [pair] * 3, config, perceptual=None, terms=[term], device="cpu").rows
+config, apart = TrainConfig.quick().replace(steps=1, norm_batches=1), lambda made, truth: (made - truth).abs().mean()
+rows = train(MCNet(MCNetConfig.tiny()), [pair] * 3, config, perceptual=apart, terms=[term], device="cpu").rows
 assert rows[-1]["brightness"] > 0
 """,
     "Add a metric": """

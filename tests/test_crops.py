@@ -315,7 +315,7 @@ def test_mediapipe_landmarks(finder, stills):
 
 def test_mediapipe_is_quiet(finder, tmp_path):
     "Nothing on stderr: not when it starts, not when Python ends without having closed it."
-    code = f"import torch; from mcnet.media import crops; crops.MediapipeFaces({str(MODEL)!r})(torch.rand(3, 64, 64))"
+    code = f"import torch; from mcnet.media import finders; finders.MediapipeFaces({str(MODEL)!r})(torch.rand(3, 9, 9))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stderr == ""
 

@@ -65,9 +65,9 @@ class TalkingHead(nn.Module):
         details: bool = False,
     ) -> Prediction:
         "Move a source to given keypoints: no driving picture is needed."
+        features = features or self.encode(source)  # encode, before one source becomes many
         source, points = repeat_source(source, source_keypoints, len(driving_keypoints.value))
         motion = motion or self.motion(source, points, driving_keypoints, details=details)  # motion
-        features = features or self.encode(source)  # encode
         context = Context(points, motion, details=details, driving_keypoints=driving_keypoints)
         parts = self.generator.compensator, self.generator.step
         motion, mended = compensate(features, context, *parts)  # warp and compensate, level by level

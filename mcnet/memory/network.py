@@ -202,8 +202,9 @@ class MCNet(TalkingHead):
         compensator: Compensator | None = None,  # one of your own; the config's when not given
     ):
         generator = Generator(config.generator, compensator or build_compensator(config))
+        detector = KeypointDetector(config.keypoints)
         motion = TPSMotion(config.motion) if isinstance(config.motion, TPSConfig) else DenseMotion(config.motion)
-        super().__init__(KeypointDetector(config.keypoints), motion, generator)
+        super().__init__(detector, motion, generator)
         self.config = config
         self.own = type(compensator).__name__ if compensator else ""  # what the config says nothing about
 
