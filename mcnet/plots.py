@@ -114,7 +114,7 @@ def contact_sheet(
 # %% ../nbs/01_plots.ipynb #8cb70f84
 def keypoint_colours(
     count: int,  # how many keypoints
-) -> list[tuple[float, float, float]]:  # RGB
+) -> list[tuple[float, ...]]:  # RGB
     "The colour of keypoint k, whatever their number: hue goes on by the golden angle, lightness changes in turn."
     import seaborn
 

@@ -48,14 +48,14 @@ def examples():
     return list(draw_examples(3, 4))
 
 
-def fade(source, film):
+def fade(source, video):
     "A method that moves nothing and darkens."
-    return 0.8 * source.expand_as(film)
+    return 0.8 * source.expand_as(video)
 
 
-def levels(film):
+def levels(video):
     "As a picture file keeps it."
-    return (film * 255).round() / 255
+    return (video * 255).round() / 255
 
 
 def refused(capsys, folder, *words):
@@ -90,7 +90,7 @@ def test_doing_nothing_keeps_the_identity_best(report, track):
 
 def test_the_driver_himself_is_found_out(clips):
     "All of the motion, none of the identity."
-    thief = bench.benchmark({"thief": lambda source, film: film}, clips[:2])
+    thief = bench.benchmark({"thief": lambda source, video: video}, clips[:2])
     assert thief["thief", "same", "motion"] == 1 and thief["thief", "cross", "identity"] < 0.7
 
 
@@ -139,8 +139,8 @@ def test_batch_size_changes_no_digit(examples):
 
 
 def test_folder_of_results(clips, tmp_path):
-    "Pictures in folders score as the function that made them; a film without loss may stand in for a folder."
-    coarse = lambda source, film: levels(fade(source, film))
+    "Pictures in folders score as the function that made them; a video without loss may stand in for a folder."
+    coarse = lambda source, video: levels(fade(source, video))
     for clip in clips[:2]:
         for track in bench.TRACKS:
             place = tmp_path / f"{track}-{clip.person:02d}"
@@ -179,9 +179,9 @@ def test_wrong_results(clips, tmp_path):
     with pytest.raises(UserError, match=r"result of same-00 has shape \(3, .*\(5, 3, 64, 64\) is needed"):
         bench.perform(tmp_path, clip, "same")
     with pytest.raises(UserError, match="has type list"):
-        bench.perform(lambda source, film: list(film), clip, "same")
+        bench.perform(lambda source, video: list(video), clip, "same")
     with pytest.raises(UserError, match="not finite"):
-        bench.perform(lambda source, film: film * float("nan"), clip, "same")
+        bench.perform(lambda source, video: video * float("nan"), clip, "same")
     with pytest.raises(UserError, match="no clip"):
         bench.benchmark(fade, [])
 
@@ -345,7 +345,7 @@ def test_references_keep_their_rows(tmp_path):
         with pytest.raises(UserError, match="reference"):
             evaluate({name: lambda source, driving: source}, [])
         with pytest.raises(UserError, match="reference"):
-            bench.benchmark({name: lambda source, film: film}, [])
+            bench.benchmark({name: lambda source, video: video}, [])
     folders = [tmp_path / one / "mine" for one in "ab"]
     assert list(bench.name_folders(folders)) == ["a/mine", "b/mine"]
     assert list(bench.name_folders(folders[:1])) == ["mine"]

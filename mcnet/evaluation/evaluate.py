@@ -112,8 +112,9 @@ def measure_answer(
         pixels = {"psnr": score, "gain": score - psnr(source, truth), "l1": l1(image, truth)}
         pixels |= {"ssim": ssim(image, truth), "sharpness": sharpness(image, truth)}
         values = {name: value.item() for name, value in pixels.items()}
-    if example.deformation is not None and answer.deformation is not None:
-        flow = answer.deformation[None], example.deformation[None], example.visible[None]
+    truth, seen = example.deformation, example.visible
+    if truth is not None and seen is not None and answer.deformation is not None:
+        flow = answer.deformation[None], truth[None], seen[None]
         values["flow px"] = flow_error(*flow).item()
     if example.visible is not None and answer.occlusion is not None:
         values["hidden AP"] = occlusion_scores(answer.occlusion[None], example.visible[None])[0, 0].item()
@@ -288,7 +289,7 @@ def evaluate(
     if not people:
         raise UserError("there is no example to evaluate; give at least one pair")
     if not values[main][0]:
-        fault = "films of two people have no true picture, so only judges can score them"
+        fault = "videos of two people have no true picture, so only judges can score them"
         raise UserError(f"{fault}; install one of their tools")
     motion = torch.tensor(moved) if motion is None else motion
     if len(motion) != len(people):
@@ -305,7 +306,7 @@ def same_person(
     pairs: Iterable[Pair],  # batches
     people: Iterable[Hashable],  # who is on each pair, in order
 ) -> Iterator[Example]:
-    "Pairs of frames of one film: the driving frame is the truth. Too few or too many names raise `UserError`."
+    "Pairs of frames of one video: the driving frame is the truth. Too few or too many names raise `UserError`."
     names, nobody = iter(people), object()
     for pair in pairs:
         for source, driving in zip(*pair[:2]):
