@@ -206,6 +206,42 @@ def test_nothing_to_evaluate(examples):
         evaluate(lambda source, driving: source, examples, motion=torch.ones(3))
 
 
+def test_a_bad_place_is_said_first(examples, clips, tmp_path):
+    "Nothing is evaluated, performed or written where the report cannot be."
+    (tmp_path / "file").write_text("no folder")
+
+    def never(*_):
+        raise AssertionError("worked before the place was tried")
+
+    for work in (evaluate, bench.benchmark):
+        given = examples if work is evaluate else clips
+        with pytest.raises(UserError, match="file is a file, not a folder; choose another folder"):
+            work(never, given, out=tmp_path / "file")
+    with pytest.raises(UserError, match="file is a file, not a folder"):
+        bench.write_clips(clips, tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_report_is_whole_or_not_there(examples, clips, tmp_path, monkeypatch):
+    "What breaks in the middle leaves an empty folder; what ends well leaves the files that `save_report` writes."
+
+    def broken(*_, **__):
+        raise RuntimeError("in the middle")
+
+    still = lambda source, driving: source.expand_as(driving)
+    for work, given in ((evaluate, examples), (bench.benchmark, clips[:1])):
+        place = tmp_path / work.__name__
+        with pytest.raises(RuntimeError, match="in the middle"):
+            work(broken, given, out=place)
+        with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="in the middle"):
+            patch.setattr("pathlib.Path.write_text", broken)
+            work(still, given, out=place)
+        assert not list(place.iterdir())
+        report = work(still, given, out=place)
+        assert {path.name for path in place.iterdir()} == {"report.json", "report.txt", "scores.png", "examples.png"}
+        assert json.loads((place / "report.json").read_text()) == json.loads(json.dumps(report.to_dict()))
+
+
 # ---- truth
 
 

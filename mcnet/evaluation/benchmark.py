@@ -23,8 +23,8 @@ from ..baseline.grid import warp
 from ..baseline.keypoints import KeypointConfig, KeypointDetector
 from ..baseline.layers import AntiAliasDownsample, DownBlock
 from ..core import Config, UserError, check_shape
-from ..doors import load_weights
-from .evaluate import Report, refuse_names, tabulate
+from ..doors import load_weights, output_folder
+from .evaluate import Report, refuse_names, save_report, tabulate
 from .metrics import align, psnr
 from .pixels import ssim
 from ..heads.cast import combine, sample_people, sample_track
@@ -228,9 +228,10 @@ def write_clips(
     folder: str | Path,  # made when it does not exist
 ):
     "The questions as files, for methods that live elsewhere: same-00/source.png, same-00/driving/0000.png …"
+    folder = output_folder(folder)
     for clip in clips:
         for track in TRACKS:
-            place = Path(folder) / f"{track}-{clip.person:02d}"
+            place = folder / f"{track}-{clip.person:02d}"
             (place / "driving").mkdir(parents=True, exist_ok=True)
             write_image(place / "source.png", clip.source)
             for number, picture in enumerate(clip.driving(track)):
@@ -277,10 +278,12 @@ def benchmark(
     clips: Iterable[Clip] | None = None,  # the standard set when not given
     *,
     reader: FaceReader | None = None,  # the one that ships when not given
+    out: str | Path | None = None,  # folder for the report, see `save_report`; tried before the work begins
 ) -> Report:
     "Judge whatever animates a picture, on a fixed set, beside what knows more and what knows less."
     methods = methods if isinstance(methods, dict) else {"method": methods}
     refuse_names(methods)
+    out = None if out is None else output_folder(out)
     reader, values, seen, kept = reader or load_reader(), {}, [], {}
     for clip in draw_clips() if clips is None else clips:
         references = reference_videos(clip)
@@ -300,4 +303,7 @@ def benchmark(
     rows, failures = tabulate(values, people, groups)
     count, _, size, _ = seen[0].truth.shape
     about = {"set": BENCHMARK, "hash": fingerprint(seen), "clips": len(seen), "frames": count, "size": size}
-    return Report(about | {"reader": reader.notes}, rows, failures, kept)
+    report = Report(about | {"reader": reader.notes}, rows, failures, kept)
+    if out is not None:
+        save_report(report, out)
+    return report

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 
 from ..animation.scene import open_driving
-from ..animation.weights import cache_folder, find_file, known_weights, load_network
+from ..animation.weights import cache_folder, find_file, known_weights, load_network, resolve
 from ..core import Pair, UserError, pick_device, seed_everything
 from ..data.footage import Footage, draw_people, open_footage
 from .comparison import compare_text, comparison_sets, score_sets
@@ -24,6 +24,7 @@ from ..media.finders import pick_finder
 from ..memory.files import build, save_model
 from ..memory.network import MCNet, MCNetConfig
 from ..training.batches import mix_samples
+from ..training.checkpoints import run_folder
 from ..training.loop import train
 from ..training.perceptual import FilterFeatures, PerceptualLoss, VGGFeatures
 from ..training.progress import in_notebook
@@ -206,6 +207,9 @@ def run_experiment(
     given["batch_size"] = given.get("batch_size") or (8 if one_video else 16)
     config = choose_config(recipe, people=people, tuned=bool(weights), **given)
     pick_device(device)  # what is wrong is said before anything is drawn
+    inputs = ([resolve(weights)] if weights else []) + ([data] if data else [])
+    if first_process():
+        run_folder(out, inputs)
     loss = read_features(perceptual)
     seed_everything(int(given["seed"] or 0))
     model = open_network(weights, shape, size)
@@ -213,6 +217,5 @@ def run_experiment(
     footage = gather_pairs(data, people, side, config, crop=crop, progress=progress)
     sets = comparison_sets(data.name if data else "", footage.held, side, tuned=bool(weights))
     notes = describe_data(model, weights, data, people) | {"recipe": config.recipe}
-    how = {"tuned": bool(weights), "perceptual": loss, "out": out, "notes": notes, "device": device}
-    how["inputs"] = [weights] if weights else []
+    how = {"tuned": bool(weights), "perceptual": loss, "out": out, "notes": notes, "inputs": inputs, "device": device}
     return train_and_compare(model, footage.pairs, sets, config, **how)

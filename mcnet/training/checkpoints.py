@@ -27,14 +27,14 @@ from torch import nn
 
 from ..baseline.layers import channels_last
 from ..core import Notice, UserError, pick_device
-from ..doors import atomic_path, remove_leftovers
+from ..doors import atomic_path, output_folder, remove_leftovers, same_file
 from .recipes import TrainConfig, copy_buffers, freeze_norms
 from .terms import Objective, Player, precision
 
 # %% auto #0
 __all__ = ['DETERMINANT', 'KEPT', 'LEARNER_STATES', 'FREE', 'FULL', 'History', 'Learner', 'TrainState', 'start_run',
            'look_at_losses', 'explain_failure', 'save_checkpoint', 'BrokenCheckpoint', 'read_checkpoint',
-           'averaged_weights', 'load_checkpoint', 'find_checkpoints', 'resume', 'hold_folder', 'Stopped',
+           'averaged_weights', 'load_checkpoint', 'find_checkpoints', 'resume', 'run_folder', 'hold_folder', 'Stopped',
            'stop_requests', 'stop_text', 'is_best']
 
 # %% ../../nbs/training/09d_checkpoints.ipynb #0503a0d8
@@ -314,6 +314,20 @@ def resume(
         remove_leftovers(folder)
 
 # %% ../../nbs/training/09d_checkpoints.ipynb #12c3668c
+def run_folder(
+    folder: str | Path,  # of a run; made if it is not there
+    inputs: Iterable[str | Path] = (),  # what the run reads: never written
+) -> Path:
+    "All that can be said against a run's folder before the work begins (raises `UserError`)."
+    folder = output_folder(folder, inputs)
+    weights = folder / "weights.safetensors"
+    if weights.exists() and any(same_file(weights, path) for path in inputs):
+        raise UserError(f"{weights} is what this run starts from and would be overwritten; choose another folder")
+    if weights.exists() and not find_checkpoints(folder):
+        raise UserError(f"{weights} is there without a checkpoint and would be overwritten; choose another folder")
+    return folder
+
+
 @contextmanager
 def hold_folder(
     folder: Path,  # of the run; made if it is not there
@@ -325,12 +339,7 @@ def hold_folder(
     if not main:
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = folder / "weights.safetensors"
-    if any(Path(path).exists() and weights.exists() and weights.samefile(path) for path in inputs):
-        raise UserError(f"{weights} is what this run starts from and would be overwritten; choose another folder")
-    if weights.exists() and not find_checkpoints(folder):
-        raise UserError(f"{weights} is there without a checkpoint and would be overwritten; choose another folder")
+    folder = run_folder(folder, inputs)
     lock = FileLock(folder / "run.lock", timeout=0)
     try:
         lock.acquire()

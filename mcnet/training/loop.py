@@ -295,7 +295,7 @@ def train_players(
     best: str = "",  # name of one of them: its best milestone is kept as best.pt; "-name": less is better
     on_step: Callable | None = None,  # called with the TrainState after each step
     preview: Pair | None = None,  # held-out pairs to draw at each milestone
-    save: Callable | None = None,  # (path, network), writes the final weights; core.save_weights when not given
+    save: Callable | None = None,  # (path, network), writes the final weights; `save_weights` when not given
     device: str = "auto",  # auto, cpu, cuda or mps
 ) -> History:
     "Train until steps or minutes are used up; stopped at any moment (raises `Stopped`), it goes on from `out`."
