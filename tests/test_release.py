@@ -1,7 +1,8 @@
 """The released network: against the authors' tensors, against plain loops, and their checkpoint against accidents.
 
 The authors' tensors are no part of this repository: folder `reference` beside the data folder (see `reference`).
-Their discriminator has no counterpart here: published training weighs it with 0, and animating never needs it.
+Their discriminator is rebuilt on page 08d and held against their tensors in tests/test_players.py; a converted network
+leaves it out, for animating never needs it.
 """
 
 import json
