@@ -39,7 +39,7 @@ def setup():
         },
     )
 
-# %% ../nbs/01_plots.ipynb #b798f470
+# %% ../nbs/01_plots.ipynb #da153621
 def to_numpy_image(
     image: torch.Tensor,  # (3, H, W) or (1, 3, H, W), in [0, 1]; values outside are clipped
 ):  # (H, W, 3) float array
@@ -50,7 +50,7 @@ def to_numpy_image(
         raise UserError(f"an image has shape (3, H, W), not {tuple(image.shape)}; show a batch with show_strip")
     return image.detach().float().cpu().clamp(0, 1).expand(3, -1, -1).permute(1, 2, 0).numpy()
 
-
+# %% ../nbs/01_plots.ipynb #b798f470
 def show_image(
     image: torch.Tensor,  # (3, H, W) in [0, 1]
     ax=None,  # matplotlib axes; the current ones when not given

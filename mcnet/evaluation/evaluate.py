@@ -41,7 +41,7 @@ __all__ = ['REFERENCES', 'IDENTITY_JUDGES', 'PLACE_JUDGES', 'DIGITS', 'INTERVAL'
            'reference_answers', 'measure_answer', 'judge_answers', 'tabulate', 'Report', 'show_scores', 'show_examples',
            'evaluate', 'same_person', 'other_person', 'save_report']
 
-# %% ../../nbs/evaluation/31a_evaluate.ipynb #c51cf390
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #03206588
 class Answer(typing.NamedTuple):
     "What a method made of one example, and where it looked, if it says so."
 
@@ -49,7 +49,7 @@ class Answer(typing.NamedTuple):
     deformation: torch.Tensor | None = None  # (h, w, 2)
     occlusion: torch.Tensor | None = None  # (1, h, w): high = keep, low = paint anew
 
-
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #c51cf390
 def ask(
     name: str,  # of the method
     method: nn.Module | Predict,  # a TalkingHead, or any function of a source and a driving batch
@@ -67,7 +67,7 @@ def ask(
     image, warped, flow, occlusion = (t[0].float().cpu() for t in (made.image, made.warped, *made.motion[:2]))
     return {f"{name}, own warp": Answer(warped, flow, occlusion), name: Answer(image, flow, occlusion)}
 
-# %% ../../nbs/evaluation/31a_evaluate.ipynb #f0d55ff4
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #a43b8b4c
 REFERENCES = ("copy", "blurred copy", "true-flow warp", "oracle", "shuffled driving")  # rows that are always ours
 
 
@@ -79,7 +79,7 @@ def refuse_names(
         if name.removesuffix(", own warp").strip().lower() in REFERENCES:
             raise UserError(f"a method is called {name}, like a reference of the table; give it another name")
 
-
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #f0d55ff4
 def reference_answers(
     example: Example,
 ) -> dict[str, Answer]:
@@ -95,11 +95,11 @@ def reference_answers(
         rows["oracle"] = Answer(example.truth)
     return rows
 
-# %% ../../nbs/evaluation/31a_evaluate.ipynb #9b3c7833
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #cc48fe2f
 IDENTITY_JUDGES = tuple(name for name in JUDGES if name.startswith(("AED", "CSIM")))  # judges of who it is
 PLACE_JUDGES = tuple(name for name in JUDGES if name.startswith("AKD"))  # of places, which two people do not share
 
-
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #7e49261f
 def measure_answer(
     answer: Answer,
     example: Example,
@@ -120,7 +120,7 @@ def measure_answer(
         values["hidden AP"] = occlusion_scores(answer.occlusion[None], example.visible[None])[0, 0].item()
     return values
 
-
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #9b3c7833
 def judge_answers(
     answers: dict[str, Answer],
     example: Example,
@@ -216,7 +216,7 @@ class Report:
         lost = [f"{measure} could not be told: {by}" for measure, by in self.failures.items()]
         return "\n".join([self.table(), *lost])
 
-# %% ../../nbs/evaluation/31a_evaluate.ipynb #765a85d4
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #8c0ad2e9
 def show_scores(
     report: Report,
     measures: list[str] | None = None,  # at most four are readable; the first four when not given
@@ -236,7 +236,7 @@ def show_scores(
         ax.margins(y=0.1)
     return figure
 
-
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #765a85d4
 def show_examples(
     report: Report,
 ):  # the figure
@@ -311,7 +311,7 @@ def evaluate(
         save_report(report, out)
     return report
 
-# %% ../../nbs/evaluation/31a_evaluate.ipynb #0fa605dc
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #2e63e91b
 def same_person(
     pairs: Iterable[Pair],  # batches
     people: Iterable[Hashable],  # who is on each pair, in order
@@ -327,7 +327,7 @@ def same_person(
     if next(names, nobody) is not nobody:
         raise UserError("there are fewer pairs than names of people; give one name per pair, in order")
 
-
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #0fa605dc
 def other_person(
     examples: Iterable[Example],
 ) -> Iterator[Example]:

@@ -163,7 +163,7 @@ def landmark_distance(
     check_shape(prediction, "N L 2", "the prediction's landmarks", **sizes)
     return (prediction - truth).norm(dim=-1).mean(1) * (WORK_SIDE - 1) / 2
 
-# %% ../../nbs/evaluation/30b_judges.ipynb #748fa0bd
+# %% ../../nbs/evaluation/30b_judges.ipynb #7b1f2027
 class Judge(typing.NamedTuple):
     "A measure, the tool it looks through and the unit of its answer."
 
@@ -173,7 +173,7 @@ class Judge(typing.NamedTuple):
     better: str  # smaller or larger
     compare: Callable[[Seen, Seen], torch.Tensor]  # prediction, reference -> (N,), NaN where either has no face
 
-
+# %% ../../nbs/evaluation/30b_judges.ipynb #f0dbd150
 JUDGES = {
     judge.name: judge
     for judge in (
@@ -193,7 +193,7 @@ OWN_TOOLS = {  # what the papers measured with
     "AKD": "face-alignment", "AED": "OpenFace", "CSIM": "ArcFace", "AUCON": "Py-Feat", "PRMSE": "Py-Feat"
 }  # fmt: skip
 
-
+# %% ../../nbs/evaluation/30b_judges.ipynb #748fa0bd
 def find_judge(
     name: str,  # as in JUDGES
 ) -> Judge:
@@ -243,7 +243,7 @@ class Verdict(typing.NamedTuple):
             lines.append(f"  {model:{wide}} {value}   no face on {int(missed.sum())} of {len(missed)}")
         return "\n".join(lines)
 
-# %% ../../nbs/evaluation/30b_judges.ipynb #7c47d997
+# %% ../../nbs/evaluation/30b_judges.ipynb #1859dbf0
 def judge_seen(
     name: str,  # as in JUDGES
     predictions: dict[str, Seen],  # model -> what the judge's tool saw on its N pictures
@@ -255,7 +255,7 @@ def judge_seen(
     missed = {model: ~seen.found for model, seen in predictions.items()}
     return Verdict(judge, values, missed | {"(reference)": ~reference.found})
 
-
+# %% ../../nbs/evaluation/30b_judges.ipynb #7c47d997
 def ask_judges(
     tools: Iterable[Tool],  # open: MediapipeJudge(path), DlibJudge()
     predictions: dict[str, torch.Tensor],  # model -> (N, 3, S, S) in [0, 1]
@@ -321,7 +321,7 @@ def pose_error(
     "Root of the mean square of the differences in yaw, pitch and roll."
     return (head_angles(prediction) - head_angles(truth)).square().mean(1).sqrt()
 
-# %% ../../nbs/evaluation/30b_judges.ipynb #b28d7b3d
+# %% ../../nbs/evaluation/30b_judges.ipynb #c0f67db6
 def jitter(
     landmarks: torch.Tensor,  # (T, L, 2), (x, y) in [-1, 1], one video
 ) -> float:  # pixels of 256 per frame²; NaN if no three frames in a row show a face
@@ -339,7 +339,7 @@ def openings(
     wide = gap(points["eyes"]).clamp_min(1e-6)
     return {"mouth": gap(points["lips"]) / wide, "eyes": (gap(points["lids"][0]) + gap(points["lids"][1])) / 2 / wide}
 
-
+# %% ../../nbs/evaluation/30b_judges.ipynb #529246c6
 def follow(
     prediction: torch.Tensor,  # (T,), NaN where unknown
     driving: torch.Tensor,  # (T,)
@@ -350,7 +350,7 @@ def follow(
     size = (a.square().sum() * b.square().sum()).sqrt()
     return (a @ b / size).item() if known.sum() > 2 and size > 1e-12 else float("nan")
 
-
+# %% ../../nbs/evaluation/30b_judges.ipynb #b28d7b3d
 def judge_video(
     prediction: torch.Tensor,  # (T, L, 2) landmarks of the video that was made
     driving: torch.Tensor,  # (T, L, 2) landmarks, by the same tool, of the video that drove it

@@ -35,7 +35,7 @@ def flow_error(
     weight = visible[:, 0].to(pixels)
     return (pixels * weight).sum((1, 2)) / weight.sum((1, 2))
 
-# %% ../../nbs/evaluation/30c_truth.ipynb #4cddbb85
+# %% ../../nbs/evaluation/30c_truth.ipynb #a5fac793
 def ranking_scores(
     score: torch.Tensor,  # (N,): the higher, the surer
     positive: torch.Tensor,  # (N,) bool
@@ -51,7 +51,7 @@ def ranking_scores(
     area = misses / misses.sum() * (found - hits / 2) / hits.sum()
     return precision.sum().item(), area.sum().item()
 
-
+# %% ../../nbs/evaluation/30c_truth.ipynb #4cddbb85
 def occlusion_scores(
     occlusion: torch.Tensor,  # (B, 1, h, w): high = keep, low = paint anew
     visible: torch.Tensor,  # (B, 1, H, W): the truth

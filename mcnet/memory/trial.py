@@ -186,7 +186,7 @@ def read_painter(
     painter.load_state_dict(tensors)
     return painter.eval()
 
-# %% ../../nbs/memory/10a_trial.ipynb #2224c2e1
+# %% ../../nbs/memory/10a_trial.ipynb #86aaa7c6
 class Difference(typing.NamedTuple):
     "How much better one variant is than another, in dB."
 
@@ -196,7 +196,7 @@ class Difference(typing.NamedTuple):
     seeds: int
     spread: float  # standard deviation of the difference from seed to seed
 
-
+# %% ../../nbs/memory/10a_trial.ipynb #2224c2e1
 def paired_difference(
     scores: torch.Tensor,  # (seeds, people)
     rival: torch.Tensor,  # (seeds, people), same seeds, same people

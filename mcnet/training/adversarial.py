@@ -45,7 +45,7 @@ class PatchDiscriminator(nn.Module):
     ) -> torch.Tensor:  # (B, 1, h, w): one logit per patch
         return self.layers(image).float()
 
-# %% ../../nbs/training/08d_adversarial.ipynb #a09e8a27
+# %% ../../nbs/training/08d_adversarial.ipynb #0d9688b2
 FORMS: dict[str, tuple[Callable, Callable, Callable]] = {  # discriminator: real, made; generator: made
     "bce": (lambda d: F.softplus(-d), F.softplus, lambda d: F.softplus(-d)),
     "least-squares": (lambda d: (1 - d).square(), torch.square, lambda d: (1 - d).square()),
@@ -69,7 +69,7 @@ def discriminator_loss(
     for_real, for_made, _ = _form(form)
     return for_real(real.float()).mean(), for_made(made.float()).mean()
 
-
+# %% ../../nbs/training/08d_adversarial.ipynb #a09e8a27
 def adversarial_loss(
     made: torch.Tensor,  # logits of made pictures
     form: str = "hinge",  # bce, least-squares or hinge

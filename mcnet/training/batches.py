@@ -18,7 +18,7 @@ from ..core import Notice, Pair, UserError
 # %% auto #0
 __all__ = ['PATIENCE', 'map_tensors', 'to_device', 'count_samples', 'batches', 'join_pairs', 'Mixture', 'mix_samples']
 
-# %% ../../nbs/training/09b_batches.ipynb #06f73af5
+# %% ../../nbs/training/09b_batches.ipynb #bed11e06
 def map_tensors(
     sample: Any,  # a tensor, or a tuple, list or dictionary of samples; what is none of them stays as it is
     function: Callable,  # tensor -> tensor
@@ -33,7 +33,7 @@ def map_tensors(
         return type(sample)(*parts) if hasattr(sample, "_fields") else type(sample)(parts)
     return sample
 
-
+# %% ../../nbs/training/09b_batches.ipynb #06f73af5
 def to_device(
     sample: Any,  # as `map_tensors` takes it, or an object with its own `to(device)`
     device: torch.device | str,
@@ -51,7 +51,7 @@ def count_samples(sample: Any) -> int:
     own = hasattr(sample, "__len__") and not isinstance(sample, tuple | list | dict)
     return lengths[0] if lengths else len(sample) if own else 1
 
-# %% ../../nbs/training/09b_batches.ipynb #94a8e086
+# %% ../../nbs/training/09b_batches.ipynb #ef93339a
 PATIENCE = 16  # batches in a row that cannot be made before a source is given up
 
 
@@ -70,7 +70,7 @@ def _numbered(make: Callable, start: int, every: int) -> Iterator[Any]:
         failed = 0
         yield made
 
-
+# %% ../../nbs/training/09b_batches.ipynb #94a8e086
 def batches(
     samples: Any,  # a list, a loader, or an endless source with `batch(number)` or `batches(start)`
     start: int = 0,  # number of the first batch wanted
@@ -91,7 +91,7 @@ def batches(
         if number == before:
             raise UserError(f"the pairs ended after {number} batches and cannot be read twice; give a list or a loader")
 
-# %% ../../nbs/training/09b_batches.ipynb #920653aa
+# %% ../../nbs/training/09b_batches.ipynb #010fc5df
 def join_pairs(
     parts: list[Pair],  # batches of the same picture size
 ) -> Pair:  # unknown truth is NaN; None when no part has any
@@ -111,7 +111,7 @@ def join_pairs(
     shapes |= {"focus": (points, 2), "source_focus": (points, 2)}
     return Pair(source, driving, **{name: join(name, *shape) for name, shape in shapes.items()})
 
-
+# %% ../../nbs/training/09b_batches.ipynb #920653aa
 class Mixture:
     "Batches made of one part-batch of each iterable; the order depends on seed and number alone."
 

@@ -45,7 +45,7 @@ from .terms import Player, RunProgress, Term, generator_player
 # %% auto #0
 __all__ = ['train_step', 'preview_figure', 'train_players', 'train']
 
-# %% ../../nbs/training/09f_loop.ipynb #03a415b5
+# %% ../../nbs/training/09f_loop.ipynb #f65240bd
 @contextmanager
 def _compiling(on: bool) -> Iterator[None]:
     "Say in one sentence that torch.compile failed: it needs a compiler, and not every machine has one."
@@ -64,7 +64,7 @@ def _total(terms: dict[str, torch.Tensor]) -> torch.Tensor:
         raise UserError("no loss says anything about this sample; give a term that always does, or other samples")
     return functools.reduce(torch.add, terms.values())
 
-
+# %% ../../nbs/training/09f_loop.ipynb #03a415b5
 @contextmanager
 def _held_still(modules: list[nn.Module]) -> Iterator[None]:
     "Networks through which gradients may pass, but that do not collect any."
@@ -77,7 +77,7 @@ def _held_still(modules: list[nn.Module]) -> Iterator[None]:
         for parameter in learning:
             parameter.requires_grad_(True)
 
-# %% ../../nbs/training/09f_loop.ipynb #6ae55374
+# %% ../../nbs/training/09f_loop.ipynb #d8319012
 def _gradients(
     state: TrainState, learner: Learner, parts: tuple[Any, ...], made: list[dict]
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
@@ -98,7 +98,7 @@ def _gradients(
         lowest += [] if watched is None else [watched.abs().amin(0)]  # (K,)
     return means, torch.stack(lowest).amin(0) if lowest else None
 
-
+# %% ../../nbs/training/09f_loop.ipynb #6ae55374
 def _move(state: TrainState, learner: Learner) -> dict[str, torch.Tensor]:
     "One step of a player's optimiser and of its average; the gradient norms of its nets."
     schedule, scaler, nets = state.config.schedule, learner.scaler, dict(learner.model.named_children())
@@ -149,7 +149,7 @@ def _write_row(state: TrainState, meter: Meter):
     state.history.rows.append(now | means | meter.read())
     state.pending = []
 
-# %% ../../nbs/training/09f_loop.ipynb #caecadd0
+# %% ../../nbs/training/09f_loop.ipynb #e11d2578
 def preview_figure(
     prediction: Prediction,
     pair: Pair,
@@ -164,7 +164,7 @@ def preview_figure(
     titles = ["source", "driving\n= truth", "only\nwarped", "occlusion", "prediction"]
     return show_strip(table, titles, size=1.1, suptitle=title)
 
-
+# %% ../../nbs/training/09f_loop.ipynb #61bf2890
 def _draw_milestone(state: TrainState, preview: Pair, out: Path | None, log: Callable):
     "Held-out pairs by the averaged network: inline, into the folder, and for TensorBoard."
     prediction = state.average(preview.source.to(state.device), preview.driving.to(state.device))
@@ -179,7 +179,7 @@ def _draw_milestone(state: TrainState, preview: Pair, out: Path | None, log: Cal
         plt.show()
     plt.close(figure)
 
-
+# %% ../../nbs/training/09f_loop.ipynb #caecadd0
 @torch.no_grad()
 def _pass_milestone(state: TrainState, score: Callable | None, preview: Pair | None, out: Path | None, log: Callable):
     "Look at the averaged network: score it and draw."
@@ -238,7 +238,7 @@ def _run_steps(state: TrainState, stream: Iterator[Any], hooks: _Hooks) -> str:
         _write_row(state, meter)
     return "" if state.progress >= 1 else who
 
-# %% ../../nbs/training/09f_loop.ipynb #bcabe8e2
+# %% ../../nbs/training/09f_loop.ipynb #30b10b93
 @torch.no_grad()
 def _finish(state: TrainState, stream: Iterator[Any]):
     "The averaged weights become the networks', the first one's with batch-norm statistics of their own."
@@ -249,7 +249,7 @@ def _finish(state: TrainState, stream: Iterator[Any]):
     if not run.frozen_norms:
         recompute_statistics(state.model, itertools.islice(stream, run.norm_batches), state.device, predict)
 
-
+# %% ../../nbs/training/09f_loop.ipynb #de7980bd
 def _write_results(state: TrainState, out: Path, save: Callable | None):
     "The history, and the weights with the network's config, if it carries one, else with the run's."
     model, config = state.model, state.config
@@ -264,7 +264,7 @@ def _write_results(state: TrainState, out: Path, save: Callable | None):
     except (OSError, RuntimeError, SafetensorError) as error:  # how each library reports a full disk
         raise UserError(f"cannot write {path}: {FULL}") from error
 
-
+# %% ../../nbs/training/09f_loop.ipynb #bcabe8e2
 def _hooks(state: TrainState, out: Path | None, best: str, on_step: Callable | None, **tools: Callable) -> _Hooks:
     "What `train` was asked to do beside training; `tools`: report, log, milestone."
 

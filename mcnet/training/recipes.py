@@ -153,7 +153,7 @@ def update_average(
     "One step of an exponential moving average over all parameters."
     get_ema_multi_avg_fn(decay)(list(average.parameters()), list(model.parameters()), 0)
 
-# %% ../../nbs/training/09c_recipes.ipynb #f6ffe6c8
+# %% ../../nbs/training/09c_recipes.ipynb #ba12651e
 def _norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
     "Every batch norm in a network."
     return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
@@ -168,7 +168,7 @@ def copy_buffers(
     for mine, theirs in zip(average.buffers(), model.buffers(), strict=True):
         mine.copy_(theirs)
 
-
+# %% ../../nbs/training/09c_recipes.ipynb #f6ffe6c8
 @torch.no_grad()
 def recompute_statistics(
     model: nn.Module,  # changed in place; ends in eval mode

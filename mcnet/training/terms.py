@@ -24,7 +24,7 @@ __all__ = ['check_settings', 'LossWeights', 'RunProgress', 'Term', 'picture_term
            'keypoint_terms', 'guiding_terms', 'Player', 'generator_player', 'precision', 'Objective',
            'adversarial_term', 'discriminator_player']
 
-# %% ../../nbs/training/09a_terms.ipynb #d1185495
+# %% ../../nbs/training/09a_terms.ipynb #dc9d62b1
 def _fits(value: Any, kind: str, allowed: str | tuple[str, ...]) -> bool:
     "Whether a value has the type of its field and lies in the interval, or among the words."
     if kind == "bool":
@@ -40,7 +40,7 @@ def _fits(value: Any, kind: str, allowed: str | tuple[str, ...]) -> bool:
     above = value >= low if allowed[0] == "[" else value > low
     return above and (value <= high if allowed[-1] == "]" else value < high)
 
-
+# %% ../../nbs/training/09a_terms.ipynb #d1185495
 def check_settings(
     config: Config,
     limits: dict[str, str | tuple[str, ...]],  # name -> interval or words; a number without one is in [0, inf)
@@ -164,7 +164,7 @@ def _random_transform(images: torch.Tensor, progress: RunProgress) -> losses.Ran
     transform.spline = ThinPlateSpline(spline.control[mine], spline.weights[mine], spline.affine[mine], spline.metric)
     return transform
 
-# %% ../../nbs/training/09a_terms.ipynb #16db2f6c
+# %% ../../nbs/training/09a_terms.ipynb #7056b101
 class Equivariance:
     "Both laws of a detector from one look at the bent picture: the value is asked first, and leaves the Jacobian's."
 
@@ -186,7 +186,7 @@ class Equivariance:
         left, self.left = self.left, None
         return self.look(prediction, pair, progress)[1] if left is None else left
 
-
+# %% ../../nbs/training/09a_terms.ipynb #16db2f6c
 def keypoint_terms(
     detector: nn.Module,
     weights: LossWeights,
@@ -233,7 +233,7 @@ def guiding_terms(weights: LossWeights) -> list[Term]:
     terms = [Term(which, fading(getattr(weights, which)), told(which)) for which in ("flow", "visibility")]
     return [term for term in terms if getattr(weights, term.name)] + [Term("landmarks", weights.landmarks, landmarks)]
 
-# %% ../../nbs/training/09a_terms.ipynb #44d4d75d
+# %% ../../nbs/training/09a_terms.ipynb #a1458630
 @dataclasses.dataclass
 class Player:
     "Somebody who learns in a run: a network, what it is to make smaller, and how it steps."
@@ -247,7 +247,7 @@ class Player:
     tools: tuple[nn.Module, ...] = ()  # networks that its terms use and that do not learn: VGG19, a critic of lips …
     watch: Callable | None = None  # prediction -> (N, K) determinants; the smallest one is named when a run breaks
 
-
+# %% ../../nbs/training/09a_terms.ipynb #44d4d75d
 def generator_player(
     model: TalkingHead,
     perceptual: Callable | None,  # (prediction, truth) -> scalar
@@ -313,7 +313,7 @@ class Objective(nn.Module):
                     values[term.name] = weight * value
         return values, self.watch(prediction).detach() if self.watch else None, prediction
 
-# %% ../../nbs/training/09a_terms.ipynb #dc0e3a7f
+# %% ../../nbs/training/09a_terms.ipynb #baee0350
 def adversarial_term(
     discriminator: nn.Module,
     weight: float = 1.0,
@@ -334,7 +334,7 @@ def adversarial_term(
 
     return Term("adversarial", lambda progress: weight if progress.step >= start else 0.0, doubt)
 
-
+# %% ../../nbs/training/09a_terms.ipynb #dc0e3a7f
 def discriminator_player(
     discriminator: nn.Module,
     form: str = "hinge",  # bce, least-squares or hinge
