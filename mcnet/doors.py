@@ -320,6 +320,20 @@ def _why_unwritten(error: Exception, temporary: Path) -> str:
 
 # %% ../nbs/00c_doors.ipynb #fd57ba1e
 @contextmanager
+def _moved_into_place(path: Path, make: Callable[[Path], object]) -> Iterator[Path]:
+    "Something temporary beside `path`, which takes its name when the block ends well and is removed when not."
+    with _ending_in_order():
+        temporary = _create(path, make)
+        try:
+            with _telling(path, temporary):
+                yield temporary
+                os.replace(temporary, path)
+        finally:
+            with suppress(OSError):
+                shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
+
+
+@contextmanager
 def atomic_path(
     path: str | os.PathLike,  # the file to write in the end
 ) -> Iterator[Path]:
@@ -327,18 +341,11 @@ def atomic_path(
     path = as_path(path, "an output")
     if irregular(path):
         raise UserError(f"cannot write {path}: it is {irregular(path)}; name a file")
-    with _ending_in_order():
-        temporary = _create(path, _touch)
-        try:
-            mode = (path if path.exists() else temporary).stat().st_mode
-            with _telling(path, temporary):
-                yield temporary
-                with suppress(PermissionError):  # some disks know no rights
-                    os.chmod(temporary, stat.S_IMODE(mode))
-                os.replace(temporary, path)
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
+    with _moved_into_place(path, _touch) as temporary:
+        mode = (path if path.exists() else temporary).stat().st_mode
+        yield temporary
+        with suppress(PermissionError):  # some disks know no rights
+            os.chmod(temporary, stat.S_IMODE(mode))
 
 
 @contextmanager
@@ -349,14 +356,8 @@ def atomic_folder(
     path = as_path(path, "an output")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"cannot write {path}: it is there already; choose another name, or remove it")
-    with _ending_in_order():
-        temporary = _create(path, Path.mkdir)
-        try:
-            with _telling(path, temporary):
-                yield temporary
-                os.replace(temporary, path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with _moved_into_place(path, Path.mkdir) as temporary:
+        yield temporary
 
 # %% ../nbs/00c_doors.ipynb #bdbdfa1c
 def same_file(
