@@ -31,7 +31,7 @@ from mcnet.memory.official import (
     from_state_dicts,
     infer_config,
     official_names,
-    read_checkpoint,
+    read_official,
     to_state_dicts,
 )
 from mcnet.memory.release import ReleaseUnit, order_noise
@@ -661,7 +661,7 @@ def test_animator_takes_their_file(theirs, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.count("as the authors allow") == 2
     picture().save(tmp_path / "face.png")
     made = animator.animate(tmp_path / "face.png", film(tmp_path / "in.mp4", frames=3), tmp_path / "out.mp4")
-    assert made.frames == 3 and read_checkpoint(theirs).left_out[0] == "discriminator"
+    assert made.frames == 3 and read_official(theirs).left_out[0] == "discriminator"
 
 
 LARGE = """
