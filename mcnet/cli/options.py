@@ -15,14 +15,14 @@ from typing import Annotated, TypeVar
 import typer
 
 # %% auto #0
-__all__ = ['Device', 'Json', 'Seed', 'Crop', 'OneWeights', 'ManyWeights', 'ReportFolder', 'Workers', 'SILENCE', 'Thing', 'say',
-           'progress_bar', 'watch', 'check_folder']
+__all__ = ['Device', 'Json', 'Seed', 'VideoCrop', 'OneWeights', 'ManyWeights', 'ReportFolder', 'Workers', 'SILENCE', 'Thing',
+           'say', 'progress_bar', 'watch', 'check_folder']
 
 # %% ../../nbs/cli/80_options.ipynb #40055644
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print json, for programs.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of weights and data.")]
-Crop = Annotated[str, typer.Option(help="Square of the video: auto (the face) or centre.")]
+VideoCrop = Annotated[str, typer.Option(help="Square of the video: auto (the face) or centre.")]
 OneWeights = Annotated[str, typer.Option(help="A registered name, or a .safetensors or .pth.tar file.")]
 ManyWeights = Annotated[list[str] | None, typer.Option(help="A registered name or a file; may be repeated.")]
 ReportFolder = Annotated[Path, typer.Option(help="Folder for report.json, report.txt and figures.")]
