@@ -307,7 +307,7 @@ app.command(
 )(evaluate_command)
 app.command(
     "benchmark", options_metavar=RUN_FORM, epilog="Example: mcnet benchmark --out judged --weights tiny"
-)(benchmark_command);
+)(benchmark_command)
 
 # %% ../../nbs/cli/80d_main.ipynb #e7ce252e
 @app.command("convert", epilog="Example: mcnet convert vox.pth.tar mcnet.safetensors")
