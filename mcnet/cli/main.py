@@ -5,9 +5,7 @@
 # %% ../../nbs/cli/80d_main.ipynb #d5b901e5
 from __future__ import annotations
 
-import codecs
 import dataclasses
-import io
 import json
 import math
 import os
@@ -22,17 +20,18 @@ import typer
 
 import mcnet
 from .judge import benchmark_command, evaluate_command
-from .options import Device, Json, OneWeights, Workers, progress_bar, say
+from .options import Device, Json, OneWeights, Workers, prepare_console, progress_bar, say
 from .train import train_command
 
 # %% auto #0
-__all__ = ['app', 'NO_MEMORY', 'FORM', 'RUN_FORM', 'weights_app', 'RegisteredName', 'options', 'show', 'prepare_console',
-           'sentence', 'main', 'animate', 'check_places', 'parse_rate', 'parse_square', 'parse_settings',
-           'run_animation', 'describe_outcome', 'show_outcomes', 'demo', 'convert_command', 'weights_list',
-           'weights_path', 'weights_download', 'weights_remove', 'doctor', 'check_data_command', 'prepare']
+__all__ = ['app', 'NO_MEMORY', 'FORM', 'RUN_FORM', 'weights_app', 'RegisteredName', 'options', 'show', 'sentence', 'main',
+           'animate', 'check_places', 'parse_rate', 'parse_square', 'parse_settings', 'run_animation',
+           'describe_outcome', 'show_outcomes', 'demo', 'convert_command', 'weights_list', 'main_score', 'weights_path',
+           'weights_download', 'weights_remove', 'doctor', 'check_data_command', 'prepare']
 
 # %% ../../nbs/cli/80d_main.ipynb #dd2ab719
 if TYPE_CHECKING:  # PyTorch takes a second to import: help should not wait for it
+    from mcnet.animation.weights import WeightSpec
     from mcnet.cli.doctor import Health
     from mcnet.data.layouts import DataReport
     from mcnet.data.prepare import PrepareReport
@@ -68,31 +67,6 @@ def show(
 ):
     "A report on stdout: for people, or with the same content for programs."
     print(json.dumps(report.to_dict(), indent=1) if as_json else report)
-
-# %% ../../nbs/cli/80d_main.ipynb #4a8167cd
-def prepare_console():
-    "Closed streams swallow what they are given; the others take every character and every file's name."
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes this number, so that no file of ours does
-    codecs.register_error("mcnet", _lenient)
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="mcnet")
-
-
-def _lenient(error: UnicodeError) -> tuple[bytes | str, int]:
-    "Bytes of a file's name that are no letters as they were; what the console does not know as a question mark."
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    letters = error.object[error.start : error.end]
-    known = (bytes([ord(letter) - 0xDC00]) if "\udc80" <= letter <= "\udcff" else b"?" for letter in letters)
-    return b"".join(known), error.end
 
 # %% ../../nbs/cli/80d_main.ipynb #89c08c61
 NO_MEMORY = "allocate memory", "out of memory", "bad_alloc"  # what libraries say in their own errors
@@ -337,16 +311,24 @@ def weights_list(*, as_json: Json = False):
     "Show every registered file: what it is, where it is, and what it may be used for."
     from mcnet.animation.weights import known_weights, state_of
 
-    rows = [{**spec._asdict(), "state": state_of(spec)} for spec in known_weights().values()]
+    specs = known_weights().values()
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print(json.dumps([{**spec._asdict(), "state": state_of(spec)} for spec in specs], indent=1))
         return
     print(f"{'name':<16}{'kind':<9}{'size':>8}  {'state':<13}main score")
-    for row in rows:
-        size = f"{row['bytes'] / 1e6:.1f} MB" if row["bytes"] else "?"
-        score = " ".join(map(str, next(iter(row["scores"].items()), ("–",))))
-        print(f"{row['name']:<16}{row['kind']:<9}{size:>8}  {row['state']:<13}{score}")
-        print(f"    {row['data']}; licence: {row['licence']}")
+    for spec in specs:
+        size = f"{spec.bytes / 1e6:.1f} MB" if spec.bytes else "?"
+        print(f"{spec.name:<16}{spec.kind:<9}{size:>8}  {state_of(spec):<13}{main_score(spec)}")
+        print(f"    {spec.data}; licence: {spec.licence}")
+    if len({spec.config["image_size"] for spec in specs if spec.kind == "network" and spec.scores}) > 1:
+        print("Scores at different picture sizes cannot be compared: small pictures are easier.")
+
+
+def main_score(spec: WeightSpec) -> str:
+    "What a network was worth when it was registered, and at which picture size."
+    for name, value in spec.scores.items():
+        return f"{name} {value}" + (f" at {spec.config['image_size']} px" if spec.kind == "network" else "")
+    return "–"
 
 
 @weights_app.command("path", epilog="Example: mcnet weights path small")
