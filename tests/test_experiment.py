@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from mcnet.animation.weights import find_file
-from mcnet.cli.train import train as command
 from mcnet.cli.train import train_command
 from mcnet.core import Pair, UserError
 from mcnet.data import footage as footages
@@ -19,6 +18,7 @@ from mcnet.evaluation import experiment
 from mcnet.heads.faces import FacePairs
 from mcnet.media.pictures import write_image
 from mcnet.media.video import write_video
+from mcnet.training.loop import train as command
 
 SIZE = 32
 
