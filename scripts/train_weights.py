@@ -29,7 +29,6 @@ from pack_frames import unpack
 from mcnet.baseline.talking_head import OnlyWarped, TalkingHead
 from mcnet.core import pick_device, seed_everything
 from mcnet.data.pairs import ClipPairs, FramePairs, load_clip
-from mcnet.doors import load_weights
 from mcnet.evaluation.judges import follow, openings
 from mcnet.heads.faces import FacePairs
 from mcnet.media.finders import MediapipeLandmarks
@@ -40,6 +39,7 @@ from mcnet.training.batches import mix_samples
 from mcnet.training.loop import train
 from mcnet.training.perceptual import PerceptualLoss, VGGFeatures
 from mcnet.training.recipes import TrainConfig
+from mcnet.weightfile import load_weights
 
 VGG_FILE = "vgg19_conv1_1_to_conv3_4_fp16.safetensors"
 FRAMES = 16  # of each drawn person

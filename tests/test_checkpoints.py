@@ -16,8 +16,9 @@ import torch
 from test_training import QUICK, Shifted, equal, network, run
 
 from mcnet.core import Notice, UserError
-from mcnet.doors import atomic_path, load_weights
+from mcnet.doors import atomic_path
 from mcnet.training.checkpoints import Stopped, averaged_weights, find_checkpoints, hold_folder, read_checkpoint
+from mcnet.weightfile import load_weights
 
 OFTEN = QUICK.replace(save_minutes=0.0)  # a checkpoint after every step
 

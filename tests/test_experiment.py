@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mcnet.animation.weights import find_file
-from mcnet.cli.train import train as command
+from mcnet.cli.train import train_command
 from mcnet.core import Pair, UserError
 from mcnet.data import footage as footages
 from mcnet.data.augment import Augment
@@ -18,6 +18,7 @@ from mcnet.evaluation import experiment
 from mcnet.heads.faces import FacePairs
 from mcnet.media.pictures import write_image
 from mcnet.media.video import write_video
+from mcnet.training.loop import train as command
 
 SIZE = 32
 
@@ -151,15 +152,15 @@ def test_a_run_goes_on(footage, tmp_path, monkeypatch, capsys):
     random = lambda size: Pair(*torch.rand(2, 2, 3, size, size))
     monkeypatch.setattr("mcnet.evaluation.comparison.unseen_people", random)
     line = {"out": tmp_path / "run", "data": footage / "video.mp4", "device": "cpu", "batch_size": 2, "people": 0}
-    command(**line, weights="tiny-synthetic", steps=1, as_json=True)
+    train_command(**line, weights="tiny-synthetic", steps=1, as_json=True)
     first = json.loads(capsys.readouterr().out)
     assert first["steps"] == 1 and set(first["scores"]) == {"copy", "before", "after"}
     assert list(first["scores"]["after"]) == ["video.mp4, held out", "other people"]
-    command(**line, weights="tiny-synthetic", steps=2)
+    train_command(**line, weights="tiny-synthetic", steps=2)
     said = capsys.readouterr().out
     assert "after 2 steps" in said and "video.mp4, held out: PSNR" in said and said.count("→") == 6
     with pytest.raises(UserError, match="batch_size = 2"):
-        command(**line | {"batch_size": 4}, weights="tiny-synthetic", steps=4)
+        train_command(**line | {"batch_size": 4}, weights="tiny-synthetic", steps=4)
     notes = experiment.open_network(str(tmp_path / "run" / "weights.safetensors"), None, None).notes
     assert notes["licence"] == "Apache-2.0; as your footage allows" and "footage of your own" in notes["data"]
 

@@ -24,7 +24,6 @@ from mcnet.baseline.keypoints import inverse_2x2, matmul_2x2
 from mcnet.baseline.layers import AntiAliasDownsample
 from mcnet.baseline.splines import ThinPlateSpline
 from mcnet.core import Context, Keypoints, Motion, UserError
-from mcnet.doors import load_weights
 from mcnet.memory.files import build, load_model
 from mcnet.memory.network import MCNet, MCNetConfig
 from mcnet.memory.official import (
@@ -38,6 +37,7 @@ from mcnet.memory.official import (
 )
 from mcnet.memory.release import ReleaseUnit, order_noise
 from mcnet.training.losses import consistency_loss, keypoint_distance_loss
+from mcnet.weightfile import load_weights
 
 TOLERANCE = 2e-5
 DEAD = {  # tensors without any influence, and why

@@ -132,11 +132,11 @@ def open_source(
     found = finder(picture)
     if not found:
         return Scene(picture, _centre_with_notice(picture, name, "since no face was found in it"))
-    notes = check_faces(found, face)
-    scene = Scene(picture, choose_box(picture, face_box(found[face])), found[face])
-    for note in [*notes, *check_framing(scene.face, scene.box), *check_source(picture, scene.face, size)]:
+    notes, chosen = check_faces(found, face), found[face]
+    box = choose_box(picture, face_box(chosen))
+    for note in [*notes, *check_framing(chosen, box), *check_source(picture, chosen, size)]:
         warnings.warn(Notice(f"{name}: {note}"), stacklevel=2)
-    return scene
+    return Scene(picture, box, chosen)
 
 # %% ../../nbs/animation/23c_scene.ipynb #5e902bd6
 def open_driving(

@@ -17,9 +17,10 @@ from ..baseline.motion import convex_hull_area, hull_scale
 from ..core import Config, Keypoints, UserError
 from ..heads.cast import FaceParams, neutral_motion, sample_people, sample_poses
 from ..heads.mesh import EXPRESSIONS, FaceMotion
+from ..memory.network import MCNet
 
 # %% auto #0
-__all__ = ['MOUTH', 'ANSWER', 'REGIONS', 'motion_since', 'apply_motion', 'scale_motion', 'mouth_answers', 'Mouth', 'find_mouth',
+__all__ = ['SPEECH', 'ANSWER', 'REGIONS', 'motion_since', 'apply_motion', 'scale_motion', 'mouth_answers', 'Mouth', 'find_mouth',
            'keep_region', 'limit_stretch', 'calm', 'Transfer', 'Carried', 'carry', 'pose_distance']
 
 # %% ../../nbs/animation/23a_transfer.ipynb #a79271dc
@@ -55,11 +56,11 @@ def scale_motion(
     return strength[..., None] * shift, identity + strength[..., None, None] * (change - identity)
 
 # %% ../../nbs/animation/23a_transfer.ipynb #53d9f12f
-MOUTH = ("jaw", "wide", "pucker")  # what speech moves
+SPEECH = ("jaw", "wide", "pucker")  # what speech moves
 ANSWER = 0.25  # share of the strongest answer from which a keypoint counts
 
 
-def _look(network: torch.nn.Module, people: FaceParams, motion: FaceMotion) -> Keypoints:
+def _look(network: MCNet, people: FaceParams, motion: FaceMotion) -> Keypoints:
     "A network's keypoints of drawn people."
     from mcnet.heads import faces  # drawing takes a while to import, and only regions need it
 
@@ -69,13 +70,13 @@ def _look(network: torch.nn.Module, people: FaceParams, motion: FaceMotion) -> K
 
 @torch.inference_mode()
 def mouth_answers(
-    network: torch.nn.Module,  # a TalkingHead
+    network: MCNet,
     people: FaceParams,  # drawn people
     still: Keypoints,  # of these people at rest
 ) -> torch.Tensor:  # (K,) in [0, 1]; 1 for the keypoint that answers most
     "How much each keypoint moves when drawn people move their mouths and nothing else."
-    answers = 0
-    for name in MOUTH:
+    answers = still.value.new_zeros(still.value.shape[1])
+    for name in SPEECH:
         motion = neutral_motion(len(people))
         motion.expression[:, EXPRESSIONS.index(name)] = 1.0
         shift, change = motion_since(_look(network, people, motion), still)
@@ -93,7 +94,7 @@ class Mouth(typing.NamedTuple):
 
 @torch.inference_mode()
 def find_mouth(
-    network: torch.nn.Module,  # a TalkingHead
+    network: MCNet,
     people: int = 16,  # how many drawn people are asked
     seed: int = 0,
 ) -> Mouth:
@@ -213,7 +214,7 @@ class Transfer(Config):
 
     def __post_init__(self):
         if self.region not in REGIONS:
-            raise UserError(f"region is {self.region!r}; choose {', '.join(REGIONS)}")
+            raise UserError(f"region is {self.region}; choose {', '.join(REGIONS)}")
         if not 0 <= self.strength <= 4:
             raise UserError(f"strength is {self.strength:g}; choose 0 (still) to 4, 1 is the driver's own")
         if not 0 <= self.smooth <= 2:
@@ -223,7 +224,7 @@ class Transfer(Config):
         words = {"first": 0, "auto": 0}
         number = self.best_frame if isinstance(self.best_frame, int) else words.get(self.best_frame, -1)
         if number < 0:
-            raise UserError(f"best_frame is {self.best_frame!r}; choose first, auto, or the number of a frame, from 0")
+            raise UserError(f"best_frame is {self.best_frame}; choose first, auto, or the number of a frame, from 0")
 
 # %% ../../nbs/animation/23a_transfer.ipynb #76b78150
 class Carried(typing.NamedTuple):
@@ -247,6 +248,8 @@ def carry(
     reference = reference if settings.relative else source
     shift, change = motion_since(driving, reference)
     if settings.region != "all":
+        if mouth is None:
+            raise UserError(f"region is {settings.region}, which needs the mouth's keypoints; give find_mouth(network)")
         shift, change = keep_region(shift, change, mouth, settings.region)
     if not settings.relative:  # there is no reference frame whose Jacobian could be flat
         return Carried(apply_motion(source, *scale_motion(shift, change, settings.strength)), nothing)

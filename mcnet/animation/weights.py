@@ -22,7 +22,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..core import UserError
-from ..doors import atomic_path, file_kind, input_file, load_weights, read_json, shorten
+from ..doors import atomic_path, file_kind, input_file, read_json, shorten
+from ..weightfile import load_weights
 
 # %% auto #0
 __all__ = ['REGISTRY', 'ENTRY_KINDS', 'WeightSpec', 'known_weights', 'register', 'measure', 'add', 'cache_folder', 'check_file',
@@ -147,7 +148,7 @@ def check_file(
     origin: str = "",  # how to call the file in a message; its path when not given
 ) -> Path:  # the same path
     "Compare a file with what was registered: first its length, then its checksum. Raises `UserError`."
-    length, origin, advice = path.stat().st_size, origin or path, spec.note or "copy it again"
+    length, origin, advice = path.stat().st_size, origin or str(path), spec.note or "copy it again"
     if length != spec.bytes:
         state = "cut off" if length < spec.bytes else "not that file"
         raise UserError(f"{origin} has {length} bytes, {spec.name} has {spec.bytes}: it is {state}; {advice}")
@@ -205,7 +206,9 @@ def resolve(
         if path.suffix or len(path.parts) > 1:
             raise UserError(f"{path} does not exist; give a .safetensors or .pth.tar file, or a name: {names}")
         raise UserError(f"there are no weights called {weights}; the names are: {names}")
-    return find_file(str(weights), download=True, registry=registry)
+    found = find_file(str(weights), download=True, registry=registry)
+    assert found is not None  # what cannot be downloaded has raised
+    return found
 
 # %% ../../nbs/animation/22b_weights.ipynb #34bc32bf
 class _Broken(Exception):

@@ -16,7 +16,7 @@ import typer
 from .options import Device, Json, ManyWeights, ReportFolder, check_folder, watch
 
 # %% auto #0
-__all__ = ['finish', 'evaluate', 'benchmark']
+__all__ = ['finish', 'evaluate_command', 'benchmark_command']
 
 # %% ../../nbs/cli/80b_judge.ipynb #281ee149
 if TYPE_CHECKING:  # PyTorch takes a second to import: help should not wait for it
@@ -37,7 +37,7 @@ def finish(
     print(json.dumps(report.to_dict(), indent=1) if as_json else f"{text}\n\nwritten: {', '.join(map(str, files))}")
 
 # %% ../../nbs/cli/80b_judge.ipynb #048f7c86
-def evaluate(
+def evaluate_command(
     *,
     out: ReportFolder,
     weights: ManyWeights = None,
@@ -53,8 +53,7 @@ def evaluate(
     import torch
 
     from mcnet.core import UserError
-    from mcnet.evaluation.evaluate import evaluate as score
-    from mcnet.evaluation.evaluate import other_person
+    from mcnet.evaluation.evaluate import evaluate, other_person
     from mcnet.evaluation.examples import folder_examples, listed_examples, load_networks, open_tools
     from mcnet.evaluation.truth import draw_examples
 
@@ -78,11 +77,11 @@ def evaluate(
         tools = open_tools(stack) if judges else []
         about |= {"tools": [tool.name for tool in tools]}
         amounts = None if motion is None else torch.tensor(motion)
-        report = score(networks, watch(examples, "evaluating", total), tools=tools, motion=amounts, about=about)
+        report = evaluate(networks, watch(examples, "evaluating", total), tools=tools, motion=amounts, about=about)
     finish(report, out, ["all"], as_json)
 
 # %% ../../nbs/cli/80b_judge.ipynb #53509379
-def benchmark(
+def benchmark_command(
     *,
     out: ReportFolder,
     weights: ManyWeights = None,
@@ -95,11 +94,10 @@ def benchmark(
 ):
     "Judge weights, or the results of any other method, on fixed performances with exact answers."
     from mcnet.core import UserError
-    from mcnet.evaluation.benchmark import TRACKS, animating, draw_clips, write_clips
-    from mcnet.evaluation.benchmark import benchmark as judge
+    from mcnet.evaluation.benchmark import TRACKS, animating, benchmark, draw_clips, name_folders, write_clips
     from mcnet.evaluation.examples import load_networks
 
-    folders = {path.name or str(path): path for path in folder or []}
+    folders = name_folders(folder or [])
     for path in folders.values():
         if not path.is_dir():
             raise UserError(f"{path} is not a folder; give the one that holds same-00, cross-00 and the other results")
@@ -117,4 +115,4 @@ def benchmark(
     for name, network in networks.items():
         methods |= {f"{name}, own warp": animating(network, "warped"), name: animating(network)}
         methods[f"{name}, absolute"] = animating(network, relative=False)
-    finish(judge(methods, drawn), out, TRACKS, as_json)
+    finish(benchmark(methods, drawn), out, TRACKS, as_json)

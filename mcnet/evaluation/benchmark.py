@@ -23,7 +23,7 @@ from ..baseline.grid import warp
 from ..baseline.keypoints import KeypointConfig, KeypointDetector
 from ..baseline.layers import AntiAliasDownsample, DownBlock
 from ..core import Config, UserError, check_shape
-from ..doors import load_weights, output_folder
+from ..doors import output_folder
 from .evaluate import Report, refuse_names, save_report, tabulate
 from .metrics import align, psnr
 from .pixels import ssim
@@ -32,6 +32,7 @@ from ..heads.faces import Rendered, render, true_deformation
 from ..media.pictures import fit_square, to_bytes, write_image
 from ..media.video import open_video
 from ..memory.network import MCNet
+from ..weightfile import load_weights
 
 # %% auto #0
 __all__ = ['READER_LANDMARKS', 'LEADERS', 'BENCHMARK', 'TRACKS', 'Animate', 'ReaderConfig', 'FaceReading', 'shape_features',

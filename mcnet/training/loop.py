@@ -24,7 +24,7 @@ from torch import nn
 from ..baseline.grid import resize_map
 from ..baseline.talking_head import TalkingHead
 from ..core import Pair, Prediction, UserError
-from ..doors import atomic_path, save_weights
+from ..doors import atomic_path
 from ..plots import setup, show_strip
 from . import checkpoints
 from .batches import batches, count_samples, map_tensors, to_device
@@ -41,6 +41,7 @@ from mcnet.training.checkpoints import (
 from .progress import Ahead, Meter, in_notebook, pinned, reporting, tensorboard
 from .recipes import TrainConfig, copy_buffers, recompute_statistics, scheduled_rate, update_average
 from .terms import Player, RunProgress, Term, generator_player
+from ..weightfile import save_weights
 
 # %% auto #0
 __all__ = ['train_step', 'preview_figure', 'train_players', 'train']
