@@ -202,7 +202,8 @@ def test_a_login_page_does_not_poison_a_run(footage, tmp_path, monkeypatch):
     command(**line, weights=str(before), steps=1)
     assert (tmp_path / "run" / "weights.safetensors").is_file()
     (tmp_path / "run" / "checkpoint.pt").write_bytes(page)
-    with pytest.raises(UserError, match="checkpoint.pt"):
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="checkpoint.pt is not a complete checkpoint"):
+        patch.setattr(experiment, "gather_pairs", lambda *_, **__: pytest.fail("the footage was read"))
         command(**line, weights=str(before), steps=2)
     (tmp_path / "run" / "checkpoint.pt").unlink()
     (tmp_path / "run" / "weights.safetensors").unlink()

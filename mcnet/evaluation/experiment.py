@@ -209,7 +209,7 @@ def run_experiment(
     pick_device(device)  # what is wrong is said before anything is drawn
     inputs = ([resolve(weights)] if weights else []) + ([data] if data else [])
     if first_process():
-        run_folder(out, inputs)
+        run_folder(out, inputs, config)
     loss = read_features(perceptual)
     seed_everything(int(given["seed"] or 0))
     model = open_network(weights, shape, size)

@@ -252,6 +252,14 @@ def averaged_weights(
     return players[player or next(iter(players))]["average"]
 
 # %% ../../nbs/training/09d_checkpoints.ipynb #772476d9
+def _refuse_settings(path: str | Path, values: dict, config: TrainConfig):
+    "Go on with the run's own settings, or not at all."
+    old, new = TrainConfig.from_dict(values["config"]).settings(), config.settings()
+    other = [f"{name} = {old[name]}" for name in new if name not in FREE and old[name] != new[name]]
+    if other:
+        raise UserError(f"{path} was trained with {', '.join(other)}; use the same settings or another folder")
+
+
 def load_checkpoint(
     state: TrainState,  # changed in place
     path: str | Path,
@@ -262,10 +270,7 @@ def load_checkpoint(
     if list(values.get("players", {})) != list(mine):
         had = ", ".join(values.get("players", {})) or "an older mcnet"
         raise UserError(f"{path} is of {had}, this run of {', '.join(mine)}; use the same, or another folder")
-    old, new = TrainConfig.from_dict(values["config"]).settings(), state.config.settings()
-    other = [f"{name} = {old[name]}" for name in new if name not in FREE and old[name] != new[name]]
-    if other:
-        raise UserError(f"{path} was trained with {', '.join(other)}; use the same settings or another folder")
+    _refuse_settings(path, values, state.config)
     for name, learner in mine.items():
         for part in LEARNER_STATES:
             if values["players"][name][part]:  # a scaler that does nothing has nothing to say
@@ -313,10 +318,23 @@ def resume(
     if main:
         remove_leftovers(folder)
 
-# %% ../../nbs/training/09d_checkpoints.ipynb #12c3668c
+# %% ../../nbs/training/09d_checkpoints.ipynb #f290f325
+def _look_ahead(paths: list[Path], config: TrainConfig):
+    "Say what `resume` would refuse; a damaged checkpoint is no matter where an older one is whole."
+    for path in paths:
+        try:
+            values = read_checkpoint(path)
+        except BrokenCheckpoint:
+            if path == paths[-1]:
+                raise
+            continue
+        return _refuse_settings(path, values, config)
+
+
 def run_folder(
     folder: str | Path,  # of a run; made if it is not there
     inputs: Iterable[str | Path] = (),  # what the run reads: never written
+    config: TrainConfig | None = None,  # of this run: could it go on from what lies in the folder?
 ) -> Path:
     "All that can be said against a run's folder before the work begins (raises `UserError`)."
     folder = output_folder(folder, inputs)
@@ -325,9 +343,11 @@ def run_folder(
         raise UserError(f"{weights} is what this run starts from and would be overwritten; choose another folder")
     if weights.exists() and not find_checkpoints(folder):
         raise UserError(f"{weights} is there without a checkpoint and would be overwritten; choose another folder")
+    if config is not None:
+        _look_ahead(find_checkpoints(folder), config)
     return folder
 
-
+# %% ../../nbs/training/09d_checkpoints.ipynb #12c3668c
 @contextmanager
 def hold_folder(
     folder: Path,  # of the run; made if it is not there
