@@ -94,15 +94,16 @@ def test_the_driver_himself_is_found_out(clips):
     assert thief["thief", "same", "motion"] == 1 and thief["thief", "cross", "identity"] < 0.7
 
 
-def test_committed_results_rank():
+@pytest.mark.parametrize(("suffix", "size", "network"), [("", 64, NETWORK), ("-128", 128, "small")])
+def test_committed_results_rank(suffix, size, network):
     "The whole set: true flow before the network before its own warp before copying, and the cheat last."
-    kept = json.loads((ROOT / "data" / "benchmark" / f"{bench.BENCHMARK}.json").read_text())
-    assert kept["set"] == bench.BENCHMARK and (kept["clips"], kept["frames"], kept["size"]) == (16, 12, 64)
+    kept = json.loads((ROOT / "data" / "benchmark" / f"{bench.BENCHMARK}{suffix}.json").read_text())
+    assert kept["set"] == bench.BENCHMARK and (kept["clips"], kept["frames"], kept["size"]) == (16, 12, size)
     assert kept["reader"]["sha256"] == known_weights()["face-reader"].sha256[:16]
     for track in bench.TRACKS:
         for measure in ("motion", "face motion"):
             value = {row["method"]: row[measure][0] for row in kept["rows"] if row["group"] == track}
-            order = ["oracle", "true-flow warp", NETWORK, f"{NETWORK}, own warp", "copy", "shuffled driving"]
+            order = ["oracle", "true-flow warp", network, f"{network}, own warp", "copy", "shuffled driving"]
             assert sorted(order, key=lambda name: -value[name]) == order, (track, measure)
 
 
