@@ -163,12 +163,16 @@ def animate(
 # %% ../../nbs/cli/80d_main.ipynb #e10dc330
 def check_places(source: Path, driving: Path, out: Path):
     "What is wrong with the names themselves is said before PyTorch is loaded. Raises `UserError`."
-    from mcnet.doors import check_output, input_file
+    from mcnet.core import UserError
+    from mcnet.doors import as_path, check_output, input_file
 
     for path, what in ((source, "a picture"), (driving, "a video")):
-        if not path.is_dir():
+        if not as_path(path, what).is_dir():
             input_file(path, what)
-    if not source.is_dir() and out.suffix and not out.is_dir():
+    one = not (source.is_dir() or driving.is_dir())
+    if one and as_path(out, "an output").is_dir():
+        raise UserError(f"cannot write {out}: it is a folder; name the output something.mp4, or a new folder")
+    if one or (out.suffix and not source.is_dir() and not out.is_dir()):
         check_output(out, (source, driving))
 
 
