@@ -24,7 +24,7 @@ from .scene import Finish, Scene, compare_start, look_at, make_finish, open_driv
 from .transfer import Mouth, Transfer, calm, carry, find_mouth, pose_distance
 from .weights import find_file, load_network, resolve
 from ..core import Keypoints, Notice, Prediction, UserError, check_shape, pick_device
-from ..doors import refuse_inputs
+from ..doors import refuse_inputs, shorten
 from ..media.crops import Box
 from ..media.finders import Finder, pick_finder
 from ..media.pictures import read_image
@@ -215,7 +215,7 @@ class Settings(Transfer):
         for name in ("crop", "driving_crop"):
             crop = getattr(self, name)
             if not isinstance(crop, Box) and crop not in ("auto", "centre"):
-                raise UserError(f"{name} is {crop}; choose auto, centre, or a Box(left, top, side)")
+                raise UserError(f"{name} is {shorten(crop) or 'empty'}; choose auto, centre, or a square (left, top, side)")
             if isinstance(crop, Box) and not (all(math.isfinite(value) for value in crop) and crop.side > 0):
                 given = ", ".join(f"{value:g}" for value in crop)
                 raise UserError(f"{name} is the square {given}; left and top are pixels, and its side is more than 0")

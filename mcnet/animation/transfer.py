@@ -15,6 +15,7 @@ import torch
 from ..baseline.keypoints import inverse_2x2, matmul_2x2
 from ..baseline.motion import convex_hull_area, hull_scale
 from ..core import Config, Keypoints, UserError
+from ..doors import shorten
 from ..heads.cast import FaceParams, neutral_motion, sample_people, sample_poses
 from ..heads.mesh import EXPRESSIONS, FaceMotion
 from ..memory.network import MCNet
@@ -214,7 +215,7 @@ class Transfer(Config):
 
     def __post_init__(self):
         if self.region not in REGIONS:
-            raise UserError(f"region is {self.region}; choose {', '.join(REGIONS)}")
+            raise UserError(f"region is {shorten(self.region) or 'empty'}; choose {', '.join(REGIONS)}")
         if not 0 <= self.strength <= 4:
             raise UserError(f"strength is {self.strength:g}; choose 0 (still) to 4, 1 is the driver's own")
         if not 0 <= self.smooth <= 2:
@@ -224,7 +225,8 @@ class Transfer(Config):
         words = {"first": 0, "auto": 0}
         number = self.best_frame if isinstance(self.best_frame, int) else words.get(self.best_frame, -1)
         if number < 0:
-            raise UserError(f"best_frame is {self.best_frame}; choose first, auto, or the number of a frame, from 0")
+            given = shorten(str(self.best_frame)) or "empty"
+            raise UserError(f"best_frame is {given}; choose first, auto, or the number of a frame, from 0")
 
 # %% ../../nbs/animation/23a_transfer.ipynb #76b78150
 class Carried(typing.NamedTuple):

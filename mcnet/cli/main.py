@@ -334,7 +334,7 @@ def main_score(spec: WeightSpec) -> str:
         return f"{name} {value}" + (f" at {spec.config['image_size']} px" if spec.kind == "network" else "")
     return "–"
 
-
+# %% ../../nbs/cli/80d_main.ipynb #2f30164f
 @weights_app.command("path", epilog="Example: mcnet weights path small")
 def weights_path(name: RegisteredName):
     "Print where a registered file is."
@@ -348,7 +348,7 @@ def weights_path(name: RegisteredName):
         raise UserError(f"{name} is not here; {advice}")
     print(path)
 
-# %% ../../nbs/cli/80d_main.ipynb #2f30164f
+
 @weights_app.command("download", epilog="Example: mcnet weights download face-landmarker")
 def weights_download(name: RegisteredName):
     "Fetch a registered file into the cache, unless it is here already, and print where it is."
