@@ -15,10 +15,10 @@ from inputs import film, picture, tiny_weights
 from repository import run, script
 
 from mcnet.cli import main as cli
-from mcnet.doors import save_weights
 from mcnet.memory.files import build
 from mcnet.memory.network import MCNetConfig
 from mcnet.memory.official import to_state_dicts
+from mcnet.weightfile import save_weights
 
 
 @pytest.fixture(scope="module")

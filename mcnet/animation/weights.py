@@ -22,7 +22,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..core import UserError
-from ..doors import atomic_path, explain, file_kind, input_file, load_weights, read_json, shorten
+from ..doors import atomic_path, explain, file_kind, input_file, read_json, shorten
+from ..weightfile import load_weights
 
 # %% auto #0
 __all__ = ['REGISTRY', 'ENTRY_KINDS', 'WeightSpec', 'known_weights', 'register', 'measure', 'add', 'cache_folder', 'check_file',

@@ -115,7 +115,8 @@ def draw_examples(
         poses = sample_poses(frames, generator=generator, occluders=0.0)
         drawn = render(combine(cast[i], poses), size, truth=True)
         order = (torch.arange(frames) - max(1, frames // 3)) % frames
-        deformation, visible = true_deformation(Rendered(*(value[order] for value in drawn)), drawn)
+        first = Rendered._make(value[order] for value in drawn if value is not None)
+        deformation, visible = true_deformation(first, drawn)
         driving = render(combine(cast[(i + 1) % people], poses), size).image if cross else drawn.image
         for j, source in enumerate(order.tolist()):
             pictures = drawn.image[source], driving[j], drawn.image[j]

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from ..core import Config, UserError
-from ..doors import load_weights, save_weights
 from .network import MCNet, MCNetConfig
+from ..weightfile import load_weights, save_weights
 
 # %% auto #0
 __all__ = ['KINDS', 'Kind', 'find_kind', 'kind_of', 'build', 'save_model', 'check_fit', 'fit_weights', 'read_config',

@@ -27,8 +27,8 @@ from .modconv import ScaleAwareMemory
 from .scale import ScaleConfig
 
 # %% auto #0
-__all__ = ['LARGEST', 'TINY', 'SMALL', 'FOMM', 'RELEASE', 'PARTS', 'check_sizes', 'check_config', 'memory_parts', 'MCNetConfig',
-           'build_compensator', 'MCNet', 'with_compensator', 'PartCost', 'network_cost']
+__all__ = ['LARGEST', 'TINY', 'SMALL', 'FOMM', 'RELEASE', 'NETWORK_PARTS', 'check_sizes', 'check_config', 'memory_parts',
+           'MCNetConfig', 'build_compensator', 'MCNet', 'with_compensator', 'PartCost', 'network_cost']
 
 # %% ../../nbs/memory/15a_network.ipynb #fad9b253
 LARGEST = {"image_size": 4096, "blocks": 16, "residual_blocks": 64, "levels": 16, "num_sets": 256}  # else 8192
@@ -219,7 +219,7 @@ def with_compensator(
     return twin
 
 # %% ../../nbs/memory/15a_network.ipynb #93d650ed
-PARTS = ("detector", "motion", "generator.encoder", "generator.compensator", "generator.decoder")
+NETWORK_PARTS = ("detector", "motion", "generator.encoder", "generator.compensator", "generator.decoder")
 
 
 class PartCost(NamedTuple):
@@ -238,6 +238,6 @@ def network_cost(
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         twin(picture, picture)
     flops, root = counter.get_flop_counts(), type(model).__name__
-    work = {name: sum(flops.get(f"{root}.{name}", {}).values()) // 2 for name in PARTS}
-    costs = {name: PartCost(count_parameters(model.get_submodule(name)), work[name]) for name in PARTS}
+    work = {name: sum(flops.get(f"{root}.{name}", {}).values()) // 2 for name in NETWORK_PARTS}
+    costs = {name: PartCost(count_parameters(model.get_submodule(name)), work[name]) for name in NETWORK_PARTS}
     return costs | {"total": PartCost(count_parameters(model), sum(flops["Global"].values()) // 2)}

@@ -17,9 +17,9 @@ from torch import nn
 from ..baseline.compensator import Compensator, NoCompensation
 from ..baseline.generator import Generator, GeneratorConfig
 from ..core import Config, Keypoints, Motion, Pair, half_precision
-from ..doors import load_weights
 from ..heads.faces import FacePairs
 from ..training.losses import consistency_loss
+from ..weightfile import load_weights
 
 # %% auto #0
 __all__ = ['POINTS', 'TrialConfig', 'Task', 'TrialPairs', 'make_painter', 'paint', 'train_painter', 'hidden_psnr', 'Trials',

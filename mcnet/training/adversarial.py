@@ -5,6 +5,7 @@
 # %% ../../nbs/training/08d_adversarial.ipynb #b0aaab9a
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -140,4 +141,5 @@ def feature_matching_loss(
     made: list[torch.Tensor],  # … of the made one
 ) -> torch.Tensor:  # scalar, a sum over layers
     "A made picture looks to the discriminator like the true one; the true one's features are held still."
-    return sum((a.detach() - b).abs().float().mean() for a, b in zip(real, made, strict=True))
+    apart = ((a.detach() - b).abs().float().mean() for a, b in zip(real, made, strict=True))
+    return functools.reduce(torch.add, apart)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..baseline.splines import ThinPlateSpline
+from ..baseline.talking_head import TalkingHead
 from ..core import Config, Motion, Pair, Prediction, UserError, half_precision
 from . import adversarial, guidance, losses
 from .perceptual import pyramid_l1_loss
@@ -118,6 +119,8 @@ def picture_terms(
     weights: LossWeights,
 ) -> list[Term]:
     "How far the picture is from the driving frame."
+    if perceptual is None and (weights.perceptual or weights.close_up):
+        raise UserError("perceptual or close_up has a weight, but perceptual is None; give it, or set both to 0")
 
     def compare(loss, part="image"):
         return lambda prediction, pair, progress: loss(getattr(prediction, part), pair.driving).float()
@@ -127,7 +130,7 @@ def picture_terms(
             return guidance.focus_loss(prediction.image, pair.driving, pair.focus)
 
     def close_up(prediction, pair, progress):
-        if pair.focus is not None:
+        if pair.focus is not None and perceptual is not None:
             return guidance.close_up_loss(prediction.image, pair.driving, pair.focus, perceptual).float()
 
     return [
@@ -146,9 +149,10 @@ def determinants(
 ) -> torch.Tensor:  # (2B, K); 1 where there are no Jacobians
     "Determinants of all keypoints' Jacobians: near 0, the motion between two frames explodes."
     both = prediction.source_keypoints, prediction.driving_keypoints
-    if both[0].jacobian is None:
+    jacobians = [points.jacobian for points in both if points.jacobian is not None]
+    if not jacobians:
         return torch.ones_like(torch.cat([points.value for points in both])[..., 0])
-    jacobian = torch.cat([points.jacobian for points in both]).float()  # (2B, K, 2, 2)
+    jacobian = torch.cat(jacobians).float()  # (2B, K, 2, 2)
     return jacobian[..., 0, 0] * jacobian[..., 1, 1] - jacobian[..., 0, 1] * jacobian[..., 1, 0]
 
 # %% ../../nbs/training/09a_terms.ipynb #cbfa76db
@@ -156,8 +160,8 @@ def _random_transform(images: torch.Tensor, progress: RunProgress) -> losses.Ran
     "Bendings for part i of n of a large batch: all are drawn, the part's own are kept."
     count, part = len(images), progress.part
     transform = losses.RandomTransform(count * progress.parts, generator=progress.generator(), device=images.device)
-    mine = [tensor[part * count : (part + 1) * count] for tensor in transform.spline[:3]]
-    transform.spline = ThinPlateSpline(*mine, transform.spline.metric)
+    spline, mine = transform.spline, slice(part * count, (part + 1) * count)
+    transform.spline = ThinPlateSpline(spline.control[mine], spline.weights[mine], spline.affine[mine], spline.metric)
     return transform
 
 # %% ../../nbs/training/09a_terms.ipynb #16db2f6c
@@ -213,11 +217,12 @@ def guiding_terms(weights: LossWeights) -> list[Term]:
 
     def told(which):
         def loss(prediction, pair, progress):
-            known = () if pair.visible is None else pair.visible[:, 0, 0, 0].isfinite().nonzero()[:, 0]
-            if not len(known):
-                return prediction.warped.new_zeros(())
+            truth, seen, nothing = pair.deformation, pair.visible, prediction.warped.new_zeros(())
+            if truth is None or seen is None:
+                return nothing
+            known = seen[:, 0, 0, 0].isfinite().nonzero()[:, 0]
             motion = Motion(prediction.motion.deformation[known], prediction.motion.occlusion[known])
-            return getattr(guidance.flow_losses(motion, pair.deformation[known], pair.visible[known]), which)
+            return getattr(guidance.flow_losses(motion, truth[known], seen[known]), which) if len(known) else nothing
 
         return loss
 
@@ -244,7 +249,7 @@ class Player:
 
 
 def generator_player(
-    model: nn.Module,  # a TalkingHead: forward(source, driving) -> Prediction, with a `detector`
+    model: TalkingHead,
     perceptual: Callable | None,  # (prediction, truth) -> scalar
     weights: LossWeights,
     extra: Iterable[Term] = (),  # further terms: your own
