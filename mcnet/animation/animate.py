@@ -215,7 +215,8 @@ class Settings(Transfer):
         for name in ("crop", "driving_crop"):
             crop = getattr(self, name)
             if not isinstance(crop, Box) and crop not in ("auto", "centre"):
-                raise UserError(f"{name} is {shorten(crop) or 'empty'}; choose auto, centre, or a square (left, top, side)")
+                given = shorten(str(crop)) or "empty"
+                raise UserError(f"{name} is {given}; choose auto, centre, or a square (left, top, side)")
             if isinstance(crop, Box) and not (all(math.isfinite(value) for value in crop) and crop.side > 0):
                 given = ", ".join(f"{value:g}" for value in crop)
                 raise UserError(f"{name} is the square {given}; left and top are pixels, and its side is more than 0")

@@ -175,7 +175,7 @@ def check_places(source: Path, driving: Path, out: Path):
     if one or (out.suffix and not source.is_dir() and not out.is_dir()):
         check_output(out, (source, driving))
 
-
+# %% ../../nbs/cli/80d_main.ipynb #a6f2c0d4
 def parse_rate(fps: float | None, source: Path, driving: Path) -> Fraction | None:
     "Frames per second, exact: 23.976 is 24000/1001. Raises `UserError`."
     from mcnet.animation.batch import is_batch
