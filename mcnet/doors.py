@@ -29,10 +29,6 @@ __all__ = ['LONGEST_PART', 'LONGEST', 'OUTWARD', 'LARGEST_TEXT', 'FULL', 'BROKEN
            'FileKind', 'file_kind', 'explain', 'irregular', 'input_file', 'read_text', 'read_json', 'remove_leftovers',
            'atomic_path', 'atomic_folder', 'same_file', 'refuse_inputs', 'check_output', 'output_folder']
 
-# %% ../nbs/00c_doors.ipynb #b251d1ac
-if typing.TYPE_CHECKING:  # it takes seconds to load: only functions that compute import it
-    import torch
-
 # %% ../nbs/00c_doors.ipynb #460e0854
 LONGEST_PART, LONGEST = 255, 4095  # bytes that file systems allow in a name, and in a whole path
 

@@ -487,7 +487,7 @@ def test_a_login_page_is_no_beginning(server, spec, cache):
 
 
 def test_the_folder_of_a_training_stands_for_its_weights(tmp_path):
-    with pytest.raises(UserError, match="is a folder"):
+    with pytest.raises(UserError, match="holds no weights.safetensors"):
         resolve(tmp_path)
     (tmp_path / "weights.safetensors").write_bytes(b"x")
     assert resolve(tmp_path) == tmp_path / "weights.safetensors"
