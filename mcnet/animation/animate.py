@@ -45,7 +45,7 @@ def to_float(
     batch = torch.stack(frames).to(device)
     return batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()
 
-
+# %% ../../nbs/animation/23d_animate.ipynb #a298abdd
 def detect_batches(
     network: MCNet,
     video: Video,  # of squares, see `open_driving`
@@ -103,7 +103,7 @@ class Moved(typing.NamedTuple):
         "The predicted pictures, (B, 3, S, S)."
         return self.prediction.image
 
-
+# %% ../../nbs/animation/23d_animate.ipynb #8861aac6
 @torch.no_grad()  # not inference_mode: what comes out may be edited, and used in a loss
 def stream(
     network: MCNet,

@@ -68,7 +68,7 @@ def _look(network: MCNet, people: FaceParams, motion: FaceMotion) -> Keypoints:
     device, size = next(network.parameters()).device, network.config.image_size
     return network.detect_keypoints(faces.render(faces.combine(people, motion), size).image.to(device))
 
-
+# %% ../../nbs/animation/23a_transfer.ipynb #1fd35b17
 @torch.inference_mode()
 def mouth_answers(
     network: MCNet,
@@ -92,7 +92,7 @@ class Mouth(typing.NamedTuple):
     points: torch.Tensor  # (K,) bool: these follow the mouth
     follow: torch.Tensor  # (2 others, 6 of the mouth): how these go with the others when the head moves alone
 
-
+# %% ../../nbs/animation/23a_transfer.ipynb #13e90fa8
 @torch.inference_mode()
 def find_mouth(
     network: MCNet,
@@ -166,7 +166,7 @@ def _unpack(packed: torch.Tensor) -> Keypoints:
     "The inverse of `_pack`."
     return Keypoints(packed[..., :2], packed[..., 2:].unflatten(-1, (2, 2)) if packed.shape[-1] > 2 else None)
 
-
+# %% ../../nbs/animation/23a_transfer.ipynb #d81e495b
 def calm(
     batches: Iterator[tuple[torch.Tensor, Keypoints]],  # (B, 3, S, S) frames and their keypoints
     sigma: float,  # width of the Gaussian in frames; 0 = as they come
@@ -189,7 +189,7 @@ def calm(
     if frames:
         yield torch.cat(frames), _unpack(_mean_over_time(torch.cat(points), sigma)[past:])
 
-
+# %% ../../nbs/animation/23a_transfer.ipynb #26130d33
 def _mean_over_time(track: torch.Tensor, sigma: float) -> torch.Tensor:  # (T, K, C) -> (T, K, C)
     "Gaussian weights, over the frames that exist."
     time = torch.arange(len(track), device=track.device, dtype=track.dtype)
@@ -235,7 +235,7 @@ class Carried(typing.NamedTuple):
     keypoints: Keypoints  # (B, K, …)
     limited: torch.Tensor  # (B,) bool: frames in which the motion was held back
 
-
+# %% ../../nbs/animation/23a_transfer.ipynb #1a37122d
 def carry(
     source: Keypoints,  # (1, K, …) of the picture to animate
     driving: Keypoints,  # (B, K, …) of the driving frames
