@@ -174,9 +174,9 @@ def test_a_run_never_overwrites_what_it_starts_from(footage, tmp_path, monkeypat
     (tmp_path / "linked").symlink_to(out)
     monkeypatch.setattr(experiment, "gather_pairs", lambda *_, **__: pytest.fail("people were drawn"))
     with pytest.raises(UserError, match="starts from and would be overwritten"):
-        command(out=out, weights=str(tmp_path / name), steps=1, device="cpu")
+        train_command(out=out, weights=str(tmp_path / name), steps=1, device="cpu")
     with pytest.raises(UserError, match="is an input"):
-        command(out=footage / "plain", data=footage / "plain", steps=1, device="cpu")
+        train_command(out=footage / "plain", data=footage / "plain", steps=1, device="cpu")
 
 
 def test_a_bad_folder_is_said_before_people_are_drawn(tmp_path, monkeypatch):
@@ -197,13 +197,13 @@ def test_a_login_page_does_not_poison_a_run(footage, tmp_path, monkeypatch):
     for name in ("before", "before/weights.safetensors"):
         (before / "weights.safetensors").write_bytes(page)
         with pytest.raises(UserError, match="web page"):
-            command(**line, weights=str(tmp_path / name), steps=1)
+            train_command(**line, weights=str(tmp_path / name), steps=1)
     (before / "weights.safetensors").write_bytes(find_file("tiny-synthetic").read_bytes())
-    command(**line, weights=str(before), steps=1)
+    train_command(**line, weights=str(before), steps=1)
     assert (tmp_path / "run" / "weights.safetensors").is_file()
     (tmp_path / "run" / "checkpoint.pt").write_bytes(page)
     with pytest.raises(UserError, match="checkpoint.pt"):
-        command(**line, weights=str(before), steps=2)
+        train_command(**line, weights=str(before), steps=2)
     (tmp_path / "run" / "checkpoint.pt").unlink()
     (tmp_path / "run" / "weights.safetensors").unlink()
-    command(**line, weights=str(before), steps=2)
+    train_command(**line, weights=str(before), steps=2)
