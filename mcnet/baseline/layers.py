@@ -99,6 +99,8 @@ def gaussian_kernel(
 class AntiAliasDownsample(nn.Module):
     "Blur, then keep every n-th pixel (release §1)."
 
+    kernel: torch.Tensor  # (C, 1, k, k)
+
     def __init__(
         self,
         channels: int,
@@ -108,7 +110,7 @@ class AntiAliasDownsample(nn.Module):
         self.stride = round(1 / scale)
         if self.stride < 1 or abs(self.stride * scale - 1) > 1e-6:
             raise UserError(f"scale is {scale}; 1 divided by a whole number is needed, such as 0.5 or 0.25")
-        self.register_buffer("kernel", gaussian_kernel(scale).repeat(channels, 1, 1, 1))  # (C, 1, k, k)
+        self.register_buffer("kernel", gaussian_kernel(scale).repeat(channels, 1, 1, 1))
 
     def forward(
         self,
@@ -174,5 +176,5 @@ def channels_last(
     "Keep the channels of a pixel side by side in every convolution: faster on CPUs and tensor cores, same numbers."
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
-            part.to(memory_format=torch.channels_last)
+            part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)
     return module

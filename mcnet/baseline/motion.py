@@ -124,7 +124,7 @@ class DenseMotion(nn.Module):
         masks = full_precision(self.mask_head(features)).softmax(1)  # (B, K+1, h, w)
         occlusion = full_precision(self.occlusion_head(features)).sigmoid()  # (B, 1, h, w)
         deformation = (masks[..., None] * motions).sum(1)  # (B, h, w, 2)
-        return Motion(deformation, occlusion, *((masks, motions, deformed) if details else ()))
+        return Motion(deformation, occlusion, masks, motions, deformed) if details else Motion(deformation, occlusion)
 
 # %% ../../nbs/baseline/06_motion.ipynb #50d83ef3
 def convex_hull_area(
@@ -175,7 +175,7 @@ def transfer_motion(
         return driving
     scale = hull_scale(source, initial) if adapt_scale else 1.0
     value = source.value + scale * (driving.value - initial.value)  # (B, K, 2)
-    if any(k.jacobian is None for k in (source, driving, initial)):
+    if source.jacobian is None or driving.jacobian is None or initial.jacobian is None:
         return Keypoints(value)
     change = matmul_2x2(driving.jacobian, inverse_2x2(initial.jacobian))  # (B, K, 2, 2)
     return Keypoints(value, matmul_2x2(change, source.jacobian))

@@ -13,7 +13,7 @@ import torch
 from kornia.augmentation import RandomGamma, RandomHorizontalFlip, RandomHue, RandomSaturation
 
 # %% auto #0
-__all__ = ['OURS', 'RELEASE', 'jitter_colours', 'jitter_as_release', 'Augment']
+__all__ = ['OURS', 'AS_RELEASE', 'jitter_colours', 'jitter_as_release', 'Augment']
 
 # %% ../../nbs/data/21d_augment.ipynb #b91b49d9
 def _draw(changes: int, pairs: int, strength: float, generator: torch.Generator, copies: int) -> torch.Tensor:
@@ -85,4 +85,4 @@ class Augment(typing.NamedTuple):
         return images, mirrored
 
 
-OURS, RELEASE = Augment(), Augment(flip=0.25, colours=jitter_as_release)
+OURS, AS_RELEASE = Augment(), Augment(flip=0.25, colours=jitter_as_release)

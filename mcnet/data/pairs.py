@@ -40,8 +40,10 @@ def _decode(
         frames = [to_bytes(fit_square(read_image(file), size)) for file in list_pictures(path)]
     else:
         frames = [fit_square(frame, size) for frame in read_frames(path)]
+    if not frames:
+        raise UserError(f"{path} holds no frame that can be read; copy or download it again")
     if len(frames) < 2:
-        raise UserError(f"{path} has {len(frames)} frames; a pair needs two")
+        raise UserError(f"{path} has one frame; a pair needs two")
     return torch.stack(frames)  # (T, 3, size, size)
 
 
@@ -66,12 +68,14 @@ def load_clip(
         return _decode(path, size)
     stored = _cache_path(path, size, cache)
     kept = _load_stored(stored)
-    if kept is None:
-        stored.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(stored) as temporary:
-            np.save(temporary, _decode(path, size).numpy())
-        kept = _load_stored(stored)
-    return kept
+    if kept is not None:
+        return kept
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    frames = _decode(path, size)
+    with atomic_path(stored) as temporary:
+        np.save(temporary, frames.numpy())
+    kept = _load_stored(stored)
+    return frames if kept is None else kept
 
 
 def _load_stored(path: Path) -> torch.Tensor | None:
@@ -130,7 +134,7 @@ class FramePairs:
         *,
         seed: int = 0,
         start: int = 0,  # number of the first batch: where an interrupted training goes on
-        augment: Augment = OURS,  # what is changed in both frames; `RELEASE`, or Augment(0, 0) for nothing
+        augment: Augment = OURS,  # what is changed in both frames; `AS_RELEASE`, or Augment(0, 0) for nothing
         focus: list[torch.Tensor] | None = None,  # (T, 32, 2) for each clip: eyes and mouth; NaN where unknown
     ):
         self.frames, self.focus, self.batch_size = frames, focus, batch_size
@@ -169,7 +173,7 @@ class ClipPairs(FramePairs):
         *,
         seed: int = 0,
         start: int = 0,  # number of the first batch: where an interrupted training goes on
-        augment: Augment = OURS,  # what is changed in both frames; `RELEASE`, or Augment(0, 0) for nothing
+        augment: Augment = OURS,  # what is changed in both frames; `AS_RELEASE`, or Augment(0, 0) for nothing
         split: str = "train",  # train, test or all; of a folder
         cache: str | Path | None = None,  # folder for decoded clips
         landmarks: Callable | None = None,  # (T, 3, H, W) in [0, 1] -> (T, 68 or 478, 2): finds `Pair.focus`

@@ -8,12 +8,11 @@ from __future__ import annotations
 import math
 import typing
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 
 from ..core import Notice, UserError, check_shape
-from .finders import Finder
 from .landmarks import Face, overlap
 
 # %% auto #0
@@ -129,13 +128,16 @@ def _ramp(places: torch.Tensor, side: float, softness: float) -> torch.Tensor:
     return t * t * (3 - 2 * t)
 
 # %% ../../nbs/media/20d_crops.ipynb #7915252b
+_Look = typing.TypeVar("_Look")  # what a finder looks at
+
+
 def _follow(
-    frames: Iterable[torch.Tensor],
-    finder: Finder,
+    frames: Iterable[_Look],
+    finder: Callable[[_Look], list[Face]],
     which: int,
     looks: int,
 ) -> list[Face | None]:  # between `looks` and twice as many, evenly spaced; None where the person was not seen
-    "The same person through a film of unknown length, in constant memory: of too many looks every second is dropped."
+    "The same person through a video of unknown length, in constant memory: of too many looks every second is dropped."
     seen, step, last, most = [], 1, None, 0
     for number, frame in enumerate(frames):
         if number % step:
@@ -148,7 +150,7 @@ def _follow(
         if len(seen) == 2 * looks:
             seen, step = seen[::2], 2 * step
     if not seen:
-        raise UserError("the film has no frames; give one that has")
+        raise UserError("the video has no frames; give one that has")
     if last is None:
         found = f"at most {most} faces were" if most else "no face was"
         raise UserError(f"{found} found in {len(seen)} frames, number {which} (from 0) was asked for; "
@@ -168,13 +170,13 @@ MOST_GROWTH = 1.3  # a still larger square shows too small a face
 
 
 def clip_box(
-    frames: Iterable[torch.Tensor],  # (3, H, W) each, uint8 or float; read once, one at a time
-    finder: Finder,
+    frames: Iterable[_Look],  # (3, H, W) each, uint8 or float; read once, one at a time
+    finder: Callable[[_Look], list[Face]],  # a `Finder`; or what gives the faces of looks that were taken before
     *,
     which: int = 0,  # whose face: 0 = the largest in the first frame that shows faces
     looks: int = LOOKS,  # frames looked at: at least so many, where there are as many
 ) -> Box:
-    "One fixed square for a whole film: the median of a person's squares, grown until the motion fits."
+    "One fixed square for a whole video: the median of a person's squares, grown until the motion fits."
     seen = _follow(frames, finder, which, looks)
     faces = [face for face in seen if face]
     boxes = torch.tensor([face_box(face) for face in faces], dtype=torch.float64)  # (N, 3)
@@ -186,7 +188,7 @@ def clip_box(
     outside = int((reach > side / 2).sum())
     if outside:
         warnings.warn(Notice(f"the face leaves the square in {outside} of {len(faces)} frames that were looked at, and "
-                             "what happens outside is lost; cut the film where the head moves less"), stacklevel=2)
+                             "what happens outside is lost; cut the video where the head moves less"), stacklevel=2)
     if len(faces) < 0.75 * len(seen):
         warnings.warn(Notice(f"the face was found in {len(faces)} of {len(seen)} frames that were looked at; where it "
                              "is hidden or gone the result means nothing, so cut these parts off"), stacklevel=2)
