@@ -53,7 +53,7 @@ def _cache_path(path: Path, size: int, cache: str | Path) -> Path:
     key = hashlib.sha256(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:12]
     return Path(cache) / f"{path.stem}-{key}-{size}.npy"
 
-# %% ../../nbs/data/21e_pairs.ipynb #d6df7392
+# %% ../../nbs/data/21e_pairs.ipynb #6c389f74
 def load_clip(
     path: str | Path,  # a video file or a folder of pictures
     size: int,  # side of the square in pixels
@@ -77,7 +77,7 @@ def load_clip(
     kept = _load_stored(stored)
     return frames if kept is None else kept
 
-
+# %% ../../nbs/data/21e_pairs.ipynb #d6df7392
 def _load_stored(path: Path) -> torch.Tensor | None:
     "What the cache holds, mapped into memory; None where there is nothing, or a damaged file: then it is made anew."
     try:
@@ -198,7 +198,7 @@ def _pair_table(
     pairs, motion = sample_pairs([motion_signature(clip) for clip in frames], each, generator=generator)
     return pairs, pairs[motion >= motion.quantile(2 / 3)]
 
-# %% ../../nbs/data/21e_pairs.ipynb #1cde96aa
+# %% ../../nbs/data/21e_pairs.ipynb #84b99af5
 def _blinking(focus: list[torch.Tensor], pairs: torch.Tensor) -> torch.Tensor:
     "The tenth of the pairs whose eyes differ most in how far they are open: a blink is rare, and short."
     wide = [(points[:, 0] - points[:, 9]).norm(dim=-1) for points in focus]  # from corner to corner
@@ -219,7 +219,7 @@ def _draw(rows: torch.Tensor, count: int, generator: torch.Generator) -> torch.T
     "`count` random rows."
     return rows[torch.randint(len(rows), (count,), generator=generator)]
 
-
+# %% ../../nbs/data/21e_pairs.ipynb #1cde96aa
 def _load_all(files: list[Path], size: int, cache: str | Path | None):
     "Decode clips; what cannot be read is left out, with its reason, and reported in one warning."
     good, frames, skipped = [], [], {}

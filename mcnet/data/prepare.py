@@ -39,7 +39,7 @@ __all__ = ['JUMP', 'SHIFT', 'OUTLIER', 'AROUND', 'LOOKS_PER_SECOND', 'BLURRED', 
            'Scan', 'scan_video', 'PrepareSettings', 'Crop', 'Dropped', 'choose_crops', 'write_crops', 'prepare_clips',
            'PrepareReport']
 
-# %% ../../nbs/data/21c_prepare.ipynb #246a78fe
+# %% ../../nbs/data/21c_prepare.ipynb #a66bb0d5
 JUMP = 0.05  # mean grey difference of thumbnails below which nothing is a cut
 SHIFT = 0.01  # the same of their sorted greys: a cut changes what there is, motion only where it is
 OUTLIER = 4.0  # times what is usual around it: a cut is a jump among small steps
@@ -61,7 +61,7 @@ def frame_jumps(
     jumps[0] = 0
     return jumps
 
-
+# %% ../../nbs/data/21c_prepare.ipynb #246a78fe
 def find_cuts(
     signatures: torch.Tensor,  # (T, D) from `motion_signature`
 ) -> list[int]:  # numbers of the frames with which a new scene begins; never 0
@@ -76,7 +76,7 @@ def find_cuts(
             cuts.append(frame)
     return cuts
 
-# %% ../../nbs/data/21c_prepare.ipynb #5cbd7b17
+# %% ../../nbs/data/21c_prepare.ipynb #8431194b
 LOOKS_PER_SECOND = 5  # how often a face is looked for
 BLURRED = 0.08  # share of finest detail below which a face of any size has no more detail than one of forty pixels
 
@@ -97,7 +97,7 @@ class Scan(typing.NamedTuple):
     signatures: torch.Tensor  # (T, 256)
     faces: dict[int, list[tuple[Face, float]]]  # number of a frame -> its faces, largest first, each with its detail
 
-
+# %% ../../nbs/data/21c_prepare.ipynb #5cbd7b17
 def scan_video(
     path: str | Path,
     finder: Finder,
@@ -116,7 +116,7 @@ def scan_video(
         raise UserError(f"{path} holds no frames")
     return Scan(torch.stack(signatures), found)
 
-# %% ../../nbs/data/21c_prepare.ipynb #36eddd01
+# %% ../../nbs/data/21c_prepare.ipynb #bc67ab7d
 @dataclasses.dataclass(frozen=True)
 class PrepareSettings:
     "What is kept of a video, and how it is written."
@@ -142,7 +142,7 @@ class Crop(typing.NamedTuple):
     last: int  # number of the frame after the last
     box: Box
 
-
+# %% ../../nbs/data/21c_prepare.ipynb #36eddd01
 class Dropped(typing.NamedTuple):
     "A part of a video that was left out."
 
@@ -175,7 +175,7 @@ def choose_crops(
                     crops.append(Crop(first, last, _fixed_box(track)))
     return crops, dropped
 
-# %% ../../nbs/data/21c_prepare.ipynb #d13bee60
+# %% ../../nbs/data/21c_prepare.ipynb #8d43c767
 def _follow(face: Face, seen: list[list[tuple[Face, float]]]) -> list[tuple[Face, float] | None]:
     "The same person in each look: the face whose middle is nearest, within half a face."
     track = []
@@ -186,7 +186,7 @@ def _follow(face: Face, seen: list[list[tuple[Face, float]]]) -> list[tuple[Face
         face = track[-1][0] if track[-1] else face
     return track
 
-
+# %% ../../nbs/data/21c_prepare.ipynb #9c85dd06
 def _why_not(track: list[tuple[Face, float] | None], settings: PrepareSettings) -> str:
     "The reason to leave a person out; nothing when there is none."
     found = [look for look in track if look]
@@ -203,7 +203,7 @@ def _why_not(track: list[tuple[Face, float] | None], settings: PrepareSettings) 
     ]
     return "face leaves the square" if sum(inside) < 0.8 * len(inside) else ""
 
-
+# %% ../../nbs/data/21c_prepare.ipynb #d13bee60
 def _fixed_box(track: list[tuple[Face, float] | None]) -> Box:
     "One square for the whole shot."
     looks = [[look[0]] if look else [] for look in track]
@@ -211,7 +211,7 @@ def _fixed_box(track: list[tuple[Face, float] | None]) -> Box:
         warnings.simplefilter("ignore", Notice)  # what it would say is a reason of `_why_not`
         return clip_box(looks, lambda look: look, looks=len(looks))
 
-# %% ../../nbs/data/21c_prepare.ipynb #70e39552
+# %% ../../nbs/data/21c_prepare.ipynb #e720e1cd
 def write_crops(
     path: str | Path,  # the video
     crops: list[Crop],
@@ -236,7 +236,7 @@ def write_crops(
                     stacks[n].close()
     return counts
 
-
+# %% ../../nbs/data/21c_prepare.ipynb #70e39552
 def _choose_frames(path: str | Path, crop: Crop, fps: int | None) -> set[int]:
     "Which frames of a shot are kept: all, or those that are on screen `fps` times a second."
     if fps is None or video_info(path).fps <= fps:
@@ -245,7 +245,7 @@ def _choose_frames(path: str | Path, crop: Crop, fps: int | None) -> set[int]:
     ticks = torch.arange(0, float(times[-1] - times[0]) + 1e-6, 1 / fps, dtype=torch.float64) + times[0]
     return set((torch.searchsorted(times, ticks + 1e-6, right=True) - 1 + crop.first).tolist())
 
-# %% ../../nbs/data/21c_prepare.ipynb #b6471157
+# %% ../../nbs/data/21c_prepare.ipynb #90a0bcf3
 class _Task(typing.NamedTuple):
     "One video to prepare."
 
@@ -255,7 +255,7 @@ class _Task(typing.NamedTuple):
     out: Path
     settings: PrepareSettings
 
-
+# %% ../../nbs/data/21c_prepare.ipynb #6c617015
 def _prepare_video(task: _Task, finder: Finder) -> dict:
     "All of one video: scan, choose, write; the record that says so is written last."
     record_path, state = _record_path(task), _state(task)
@@ -277,7 +277,7 @@ def _prepare_video(task: _Task, finder: Finder) -> dict:
         temporary.write_text(json.dumps(record), encoding="utf-8")
     return record
 
-
+# %% ../../nbs/data/21c_prepare.ipynb #b6471157
 def _read_record(path: Path) -> dict:
     "What is known of a video that was done; empty without a record, or with a damaged one: then it is done again."
     with suppress(UserError):
@@ -295,7 +295,7 @@ def _state(task: _Task) -> list:
     "What a finished video depends on: the file and the settings."
     return [task.source.stat().st_size, task.source.stat().st_mtime_ns, dataclasses.asdict(task.settings)]
 
-# %% ../../nbs/data/21c_prepare.ipynb #dd88880d
+# %% ../../nbs/data/21c_prepare.ipynb #aac69129
 _finder: Finder | None = None  # of a worker process
 
 
@@ -314,7 +314,7 @@ def _in_worker(task: _Task) -> dict:
     assert _finder is not None, "a worker begins with `_begin_worker`"
     return _prepare_video(task, _finder)
 
-
+# %% ../../nbs/data/21c_prepare.ipynb #dd88880d
 def _run(tasks: list[_Task], finder: Finder, workers: int) -> Iterator[dict]:
     "The records of all videos, in their order."
     if workers <= 1:
@@ -368,7 +368,7 @@ def prepare_clips(
     entries = _write_manifest(out, videos, records, splits, settings)
     return _report(out, records, entries, listing.layout.identity)
 
-# %% ../../nbs/data/21c_prepare.ipynb #2b342435
+# %% ../../nbs/data/21c_prepare.ipynb #14d047bd
 def _inside(path: Path, folder: Path) -> str:
     "A video's path inside the folder, as text; its own name where a manifest points elsewhere."
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
@@ -390,7 +390,7 @@ def _splits(videos: list[ClipFile], share: float) -> dict[str, str]:
     number = lambda person: int(hashlib.sha256(person.encode()).hexdigest()[:8], 16) / 16**8
     return {person: "test" if number(person) < share else "train" for person in told}
 
-
+# %% ../../nbs/data/21c_prepare.ipynb #2b342435
 def _write_manifest(out: Path, videos: list[ClipFile], records: list[dict], splits: dict, settings) -> list[dict]:
     "MANIFEST.json: what `find_clips` reads, and where each clip came from."
     entries = []

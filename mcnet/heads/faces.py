@@ -41,7 +41,7 @@ _all_ = [
     "PARTS",
 ]
 
-# %% ../../nbs/heads/02g_faces.ipynb #59639e33
+# %% ../../nbs/heads/02g_faces.ipynb #3cfdb20d
 SAMPLES = 2  # each pixel averages SAMPLES × SAMPLES samples
 COARSE, FINE = (60, 52), (92, 72)  # grid rows and columns for small and large pictures
 COARSE_UP_TO = 96  # pixels
@@ -61,7 +61,7 @@ def bust_for(
         bust = Bust(*(COARSE if coarse else FINE), device=device, **grid)
     return bust, ids.to(device), weights.float().to(device)
 
-
+# %% ../../nbs/heads/02g_faces.ipynb #59639e33
 class Rendered(typing.NamedTuple):
     "A batch of pictures and, with `truth`, all that is known about them."
 
@@ -84,7 +84,7 @@ class Rendered(typing.NamedTuple):
         "The same change to everything that is known: another order, a part of the batch."
         return self._replace(**{name: change(value) for name, value in self._asdict().items() if value is not None})
 
-# %% ../../nbs/heads/02g_faces.ipynb #8982069a
+# %% ../../nbs/heads/02g_faces.ipynb #c1c50787
 def paint_head(place: torch.Tensor, params: FaceParams) -> Paint:
     "All layers of the head grid: skin, age, scalp, beard, lips, lids, brows, clothes."
     x, y, angle, _, _ = place.unbind(-1)
@@ -102,7 +102,7 @@ def paint_head(place: torch.Tensor, params: FaceParams) -> Paint:
     gloss = (0.10 + (0.22 + 0.25 * look.lipstick) * lips) * (1 - clothes)
     return Paint(colour, gloss, torch.zeros_like(y))
 
-
+# %% ../../nbs/heads/02g_faces.ipynb #8982069a
 def hairline_at(angle: torch.Tensor, params: FaceParams) -> torch.Tensor:  # (N,)
     "Height of the hairline above each sample."
     if len(params) == 1:
@@ -129,7 +129,7 @@ def paint_part(part: int, place: torch.Tensor, params: FaceParams) -> Paint:
         return Paint(look.frame.expand(len(place), 3), zero + 0.7, zero)
     return Paint(paint.paint_occluder(place[:, :3], look, params.motion), zero + 0.1, zero)
 
-# %% ../../nbs/heads/02g_faces.ipynb #0ccb09ff
+# %% ../../nbs/heads/02g_faces.ipynb #7083f37f
 def shade_samples(
     params: FaceParams,  # (1) for one picture, or (N): one per sample
     part: torch.Tensor,  # (N,)
@@ -149,7 +149,7 @@ def shade_samples(
         colour[chosen] = shade(painted, normal[chosen], sky[chosen], soft, mine.light)
     return colour
 
-
+# %% ../../nbs/heads/02g_faces.ipynb #0ccb09ff
 def groups(
     owner: torch.Tensor,  # (N,) picture of each sample, growing
     count: int,
@@ -289,7 +289,7 @@ def true_deformation(
     visible = torch.where(face, seen, source_triangle < 0) & (place >= 0).all(-1) & (place <= size - 1).all(-1)
     return place / (size - 1) * 2 - 1, visible[:, None]
 
-# %% ../../nbs/heads/02g_faces.ipynb #9647f541
+# %% ../../nbs/heads/02g_faces.ipynb #24580e6f
 PARTNERS = 3  # driving frames for which the truth of each source frame is kept
 
 
@@ -305,7 +305,7 @@ class CacheSettings(typing.NamedTuple):
     occluders: float
     version: int = 2  # of the drawings and of what is kept
 
-
+# %% ../../nbs/heads/02g_faces.ipynb #9647f541
 def draw_cache(
     settings: CacheSettings,
     partners: torch.Tensor,  # (PARTNERS,) steps from a driving frame to its sources
@@ -332,7 +332,7 @@ def draw_cache(
             progress(i + 1, settings.people)
     return [torch.stack(column) for column in zip(*rows)]
 
-# %% ../../nbs/heads/02g_faces.ipynb #1ced5097
+# %% ../../nbs/heads/02g_faces.ipynb #ef15a4ed
 def _read_cache(settings: CacheSettings, cache: str | Path) -> list[torch.Tensor] | None:
     "What a cache holds; None where the file is damaged: then it is made anew, and a notice says so."
     path = input_file(cache, "a cache of drawn people")
@@ -352,7 +352,7 @@ def _read_cache(settings: CacheSettings, cache: str | Path) -> list[torch.Tensor
         raise UserError(f"{path} holds frames drawn with other settings; delete it or name another file")
     return kept["tensors"]
 
-
+# %% ../../nbs/heads/02g_faces.ipynb #1ced5097
 def cached_frames(
     settings: CacheSettings,
     partners: torch.Tensor,  # (PARTNERS,)

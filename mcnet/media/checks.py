@@ -21,7 +21,7 @@ __all__ = ['YAW_SLOPE', 'PITCH_SLOPE', 'LEVEL', 'RATIOS', 'SHARES', 'FEW_PIXELS'
            'APART', 'TIGHT', 'LOOSE', 'Pose', 'head_pose', 'pose_difference', 'resolved', 'check_faces',
            'check_framing', 'check_source', 'check_start']
 
-# %% ../../nbs/media/20g_checks.ipynb #6a5b2593
+# %% ../../nbs/media/20g_checks.ipynb #66e40414
 YAW_SLOPE, PITCH_SLOPE, LEVEL = 0.85, 62.0, 0.56  # fitted to MediaPipe's head transforms of 122 clips and 61 stills
 
 
@@ -32,7 +32,7 @@ class Pose(typing.NamedTuple):
     pitch: float  # positive: down
     roll: float  # positive: clockwise in the picture
 
-
+# %% ../../nbs/media/20g_checks.ipynb #abbde547
 def head_pose(
     face: Face,  # with landmarks
 ) -> Pose:
@@ -51,7 +51,7 @@ def head_pose(
     roll = math.degrees(math.atan2(across[1], across[0]))
     return Pose(yaw, float(PITCH_SLOPE * (downwards - LEVEL)), roll)
 
-
+# %% ../../nbs/media/20g_checks.ipynb #6a5b2593
 def pose_difference(
     a: Face,
     b: Face,
@@ -77,7 +77,7 @@ def resolved(
     before, after = (F.conv2d(image, edges).var() for image in (grey, blurred))
     return float(np.interp(after / before.clamp_min(1e-12), RATIOS, SHARES))
 
-# %% ../../nbs/media/20g_checks.ipynb #e12201a6
+# %% ../../nbs/media/20g_checks.ipynb #554f4881
 FEW_PIXELS, SOFT, OUTSIDE = 0.6, 0.4, 0.2  # pixels there are, pixels made use of, share of the square that is not there
 TURNED, CLOSED, OPEN, APART = 25, 0.045, 0.25, 20  # degrees; lids and lips, shares of the eye distance; degrees
 TIGHT, LOOSE = 1.25, 2.3  # the square's side in sizes of the face; 98 of 100 real frames: 1.34 to 2.01
@@ -96,7 +96,7 @@ def check_faces(
         return []
     return [f"{len(faces)} faces were found and number {which} is used; choose another by its number, the largest is 0"]
 
-
+# %% ../../nbs/media/20g_checks.ipynb #e12201a6
 def check_framing(
     face: Face,
     box: Box,  # what the network will see
@@ -132,7 +132,7 @@ def check_source(
                      "smear when the head moves; use a picture with more room around the head")
     return notes + _check_expression(face)
 
-# %% ../../nbs/media/20g_checks.ipynb #6caa1b4a
+# %% ../../nbs/media/20g_checks.ipynb #bc5bb92e
 def _check_expression(face: Face) -> list[str]:
     "A source that is turned away, speaks or blinks; nothing is known without landmarks."
     points, notes = face.landmarks, []
@@ -152,7 +152,7 @@ def _check_expression(face: Face) -> list[str]:
                      "switch relative motion off")
     return notes
 
-
+# %% ../../nbs/media/20g_checks.ipynb #6caa1b4a
 def check_start(
     source: Face,  # with landmarks
     driving: Face,  # of the frame that stands for the source's pose, with landmarks

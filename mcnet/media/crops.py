@@ -37,7 +37,7 @@ def face_box(
     side, (x, y) = SIDE * face.size, face.centre
     return Box(x - side / 2, y - RISE * face.size - side / 2, side)
 
-# %% ../../nbs/media/20d_crops.ipynb #7361f473
+# %% ../../nbs/media/20d_crops.ipynb #d52be1d8
 def _weights(
     places: torch.Tensor,  # (N,) where to look, in pixels from the outer edge
     length: int,  # pixels there are
@@ -57,7 +57,7 @@ def _weights(
     weights = weights / weights.sum(1, keepdim=True)
     return weights.new_zeros(len(places), length).scatter_add_(1, taps.clamp(0, length - 1), weights)
 
-
+# %% ../../nbs/media/20d_crops.ipynb #7361f473
 def _resample(
     values: torch.Tensor,  # (3, H, W) float
     rows: torch.Tensor,  # (h,) in pixels
@@ -91,7 +91,7 @@ def _range(start: float, side: float, length: int, scale: float = 0.0) -> tuple[
     first = min(max(math.floor(start - scale) - 1, 0), length - 1)
     return first, max(first + 1, min(math.ceil(start + side + scale) + 1, length))
 
-# %% ../../nbs/media/20d_crops.ipynb #16881f17
+# %% ../../nbs/media/20d_crops.ipynb #6d16ba10
 SOFTNESS = 0.12  # the face begins at 0.15 of the side
 
 
@@ -120,14 +120,14 @@ def paste(
     result[:, top:bottom, left:right] = torch.where(mask.to(frame.device) > 0, mixed.to(frame.dtype), part)
     return result
 
-
+# %% ../../nbs/media/20d_crops.ipynb #16881f17
 def _ramp(places: torch.Tensor, side: float, softness: float) -> torch.Tensor:
     "0 at both ends of a box and beyond, 1 inside, smooth between."
     depth = torch.minimum(places, side - places) / side
     t = (depth / softness).clamp(0, 1) if softness > 0 else (depth > 0).to(depth)
     return t * t * (3 - 2 * t)
 
-# %% ../../nbs/media/20d_crops.ipynb #7915252b
+# %% ../../nbs/media/20d_crops.ipynb #db7f30f1
 _Look = typing.TypeVar("_Look")  # what a finder looks at
 
 
@@ -157,7 +157,7 @@ def _follow(
                         "crop nothing, or say where the square is")
     return seen
 
-
+# %% ../../nbs/media/20d_crops.ipynb #7915252b
 def _same(last: Face, faces: list[Face]) -> Face | None:
     "The face that is where the last one was; none, if they have nothing in common."
     best = max(faces, key=lambda face: overlap(face, last), default=None)
