@@ -331,6 +331,15 @@ def test_cache_that_is_damaged(tmp_path):
             assert torch.equal(load_clip(tmp_path / "a.mp4", 64, cache=tmp_path / "cache"), first)
 
 
+def test_cache_for_a_long_name(tmp_path):
+    "A name of 250 bytes leaves no room for what the cache adds to it."
+    path = video_file(tmp_path / ("ü" * 123 + ".mp4"))
+    first = load_clip(path, 64, cache=tmp_path / "cache")
+    (stored,) = (tmp_path / "cache").iterdir()
+    assert len(os.fsencode(path.name)) == 250 and stored.suffix == ".npy"
+    assert torch.equal(load_clip(path, 64, cache=tmp_path / "cache"), first)
+
+
 def test_an_animated_gif_is_a_clip(tmp_path):
     write_video(tmp_path / "a.gif", torch.rand(20, 3, 64, 64), 25)
     assert load_clip(tmp_path / "a.gif", 64).shape == (20, 3, 64, 64)

@@ -9,6 +9,7 @@ import csv
 import hashlib
 import io
 import itertools
+import os
 import typing
 import warnings
 from collections.abc import Callable, Iterator
@@ -51,7 +52,8 @@ def _cache_path(path: Path, size: int, cache: str | Path) -> Path:
     "Where the decoded clip is kept: another name when the file changes."
     state = path.stat()
     key = hashlib.sha256(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:12]
-    return Path(cache) / f"{path.stem}-{key}-{size}.npy"
+    stem = path.stem if len(os.fsencode(path.stem)) <= 200 else path.stem[:40]  # a name has 255 bytes at most
+    return Path(cache) / f"{stem}-{key}-{size}.npy"
 
 # %% ../../nbs/data/21e_pairs.ipynb #6c389f74
 def load_clip(
