@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from inputs import film, picture, tiny_weights
+from inputs import picture, tiny_weights, video_file
 from PIL import Image
 
 from mcnet.animation.animate import Animator, Cancelled, Settings
@@ -36,7 +36,7 @@ def animator(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def driving(tmp_path_factory):
-    return film(tmp_path_factory.mktemp("film") / "driving.mp4")
+    return video_file(tmp_path_factory.mktemp("film") / "driving.mp4")
 
 
 @pytest.mark.parametrize("options", [
@@ -77,7 +77,7 @@ def test_paste_back_touches_nothing_outside(animator, driving, tmp_path, width, 
 
 def test_the_film_has_one_square(animator, tmp_path):
     "The face's square, the same in every frame; found in a film of any size."
-    clip = film(tmp_path / "wide.mp4", frames=5, width=200, height=150)
+    clip = video_file(tmp_path / "wide.mp4", frames=5, width=200, height=150)
     whole, square = open_video(clip), open_driving(clip, 64, finder=animator.reader.finder)
     box = choose_box(next(whole.read()), face_box(Face(100.0, 40.0, 160.0, 110.0)))
     wanted = open_driving(clip, 64, crop=box)
@@ -139,7 +139,7 @@ def with_sound(path, tmp_path):
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".mkv"])
 def test_sound_goes_along(animator, driving, tmp_path, suffix):
     "The driving film's sound, cut to the picture's length; none if it is not wanted."
-    loud = with_sound(film(tmp_path / "long.mp4", frames=20), tmp_path)
+    loud = with_sound(video_file(tmp_path / "long.mp4", frames=20), tmp_path)
     made = animator.animate(picture(), loud, tmp_path / f"out{suffix}")
     with av.open(str(made.path)) as container:
         heard = sum(frame.samples / frame.sample_rate for frame in container.decode(container.streams.audio[0]))
@@ -155,7 +155,7 @@ def test_variable_rate_is_kept(animator, tmp_path):
     from mcnet.media.recording import video_writer
 
     with video_writer(tmp_path / "uneven.mp4", 25, times=times) as write:
-        for frame in read_video(film(tmp_path / "even.mp4"))[0]:
+        for frame in read_video(video_file(tmp_path / "even.mp4"))[0]:
             write(frame)
     made = animator.animate(picture(), tmp_path / "uneven.mp4", tmp_path / "out.mp4")
     assert made.frames == 7
@@ -181,7 +181,7 @@ def test_a_folder_of_each(animator, tmp_path):
         (tmp_path / folder).mkdir()
     picture(64, 64).save(tmp_path / "sources" / "good.png")
     (tmp_path / "sources" / "bad.png").write_text("words")
-    film(tmp_path / "films" / "one.mp4", frames=3)
+    video_file(tmp_path / "films" / "one.mp4", frames=3)
     (tmp_path / "films" / "broken.mp4").write_text("words")
     made = animate_all(animator, tmp_path / "sources", tmp_path / "films", tmp_path / "results")
     assert [(outcome.path.name, outcome.frames) for outcome in made if not outcome.problem] == [("good--one.mp4", 3)]
@@ -205,7 +205,7 @@ def test_results_are_no_inputs(animator, tmp_path):
     (tmp_path / "sources").mkdir()
     picture(64, 64).save(tmp_path / "sources" / "ann.png")
     (tmp_path / "sources" / "notes.txt").write_text("words")
-    film(tmp_path / "talk.mp4", frames=3)
+    video_file(tmp_path / "talk.mp4", frames=3)
     (tmp_path / "talks").mkdir()
     (tmp_path / "talk.mp4").rename(tmp_path / "talks" / "talk.mp4")
     for _ in range(3):
@@ -257,7 +257,7 @@ def test_a_missing_input_is_called_missing(animator, driving, tmp_path, wrong, w
 
 
 def test_another_rate_keeps_length_and_sound(animator, tmp_path):
-    loud = with_sound(film(tmp_path / "long.mp4", frames=20), tmp_path)
+    loud = with_sound(video_file(tmp_path / "long.mp4", frames=20), tmp_path)
     made = animator.animate(picture(), loud, tmp_path / "out.mp4", fps=30)
     assert (made.frames, made.fps) == (24, 30)
     with av.open(str(made.path)) as container:

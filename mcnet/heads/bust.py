@@ -261,7 +261,6 @@ class Bust:
     ):
         self.model = HeadModel(rows, columns, device)
         t = self.template = self.model.template
-        self.model.ear_vertex = int(((t.y + 0.02) ** 2 + (t.angle - 1.75) ** 2).argmin())
         self.shell = HairShell(t, rows=max(16, rows * 3 // 8))
         self.sphere, self.ring = unit_sphere(*ball).to(device), ring
         self.places = template_places(t, self.shell, self.sphere, ring)  # (V, 5)
