@@ -13,7 +13,7 @@ def floors() -> dict[str, str]:
     config = ConfigParser(delimiters=["="])
     config.read(ROOT / "settings.ini", encoding="utf-8")
     wanted = shlex.split(config["DEFAULT"]["requirements"])
-    return dict(re.fullmatch(r"([\w-]+)>=([\d.]+)", requirement).groups() for requirement in wanted)
+    return dict(re.fullmatch(r"([\w-]+)>=([\d.]+)(?:,<[\d.]+)?", requirement).groups() for requirement in wanted)
 
 
 if __name__ == "__main__":

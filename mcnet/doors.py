@@ -22,19 +22,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import safetensors
-
-from .core import Config, UserError
+from .core import UserError
 
 # %% auto #0
 __all__ = ['LONGEST_PART', 'LONGEST', 'OUTWARD', 'LARGEST_TEXT', 'FULL', 'BROKEN', 'as_path', 'inside_folder', 'shorten',
            'FileKind', 'file_kind', 'explain', 'irregular', 'input_file', 'read_text', 'read_json', 'remove_leftovers',
-           'atomic_path', 'atomic_folder', 'same_file', 'refuse_inputs', 'check_output', 'output_folder',
-           'save_weights', 'load_weights']
-
-# %% ../nbs/00c_doors.ipynb #b251d1ac
-if typing.TYPE_CHECKING:  # it takes seconds to load: only functions that compute import it
-    import torch
+           'atomic_path', 'atomic_folder', 'same_file', 'refuse_inputs', 'check_output', 'output_folder']
 
 # %% ../nbs/00c_doors.ipynb #460e0854
 LONGEST_PART, LONGEST = 255, 4095  # bytes that file systems allow in a name, and in a whole path
@@ -323,6 +316,20 @@ def _why_unwritten(error: Exception, temporary: Path) -> str:
 
 # %% ../nbs/00c_doors.ipynb #fd57ba1e
 @contextmanager
+def _moved_into_place(path: Path, make: Callable[[Path], object]) -> Iterator[Path]:
+    "Something temporary beside `path`, which takes its name when the block ends well and is removed when not."
+    with _ending_in_order():
+        temporary = _create(path, make)
+        try:
+            with _telling(path, temporary):
+                yield temporary
+                os.replace(temporary, path)
+        finally:
+            with suppress(OSError):
+                shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
+
+
+@contextmanager
 def atomic_path(
     path: str | os.PathLike,  # the file to write in the end
 ) -> Iterator[Path]:
@@ -330,18 +337,11 @@ def atomic_path(
     path = as_path(path, "an output")
     if irregular(path):
         raise UserError(f"cannot write {path}: it is {irregular(path)}; name a file")
-    with _ending_in_order():
-        temporary = _create(path, _touch)
-        try:
-            mode = (path if path.exists() else temporary).stat().st_mode
-            with _telling(path, temporary):
-                yield temporary
-                with suppress(PermissionError):  # some disks know no rights
-                    os.chmod(temporary, stat.S_IMODE(mode))
-                os.replace(temporary, path)
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
+    with _moved_into_place(path, _touch) as temporary:
+        mode = (path if path.exists() else temporary).stat().st_mode
+        yield temporary
+        with suppress(PermissionError):  # some disks know no rights
+            os.chmod(temporary, stat.S_IMODE(mode))
 
 
 @contextmanager
@@ -352,14 +352,8 @@ def atomic_folder(
     path = as_path(path, "an output")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"cannot write {path}: it is there already; choose another name, or remove it")
-    with _ending_in_order():
-        temporary = _create(path, Path.mkdir)
-        try:
-            with _telling(path, temporary):
-                yield temporary
-                os.replace(temporary, path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with _moved_into_place(path, Path.mkdir) as temporary:
+        yield temporary
 
 # %% ../nbs/00c_doors.ipynb #bdbdfa1c
 def same_file(
@@ -410,45 +404,3 @@ def output_folder(
     _create(path / "file", _touch).unlink()
     remove_leftovers(path)
     return path
-
-# %% ../nbs/00c_doors.ipynb #0706435c
-def save_weights(
-    path: str | Path,  # a .safetensors file
-    tensors: dict[str, torch.Tensor],  # a state dict
-    config: Config,  # what rebuilds the network
-    *,
-    half: bool = False,  # store floating tensors as fp16
-    **notes: str,  # further text: name, licence, recipe, step …
-):
-    "Write tensors, config and notes into one safetensors file, atomically."
-    from safetensors.torch import save_file
-
-    shrink = lambda t: t.half() if half and t.is_floating_point() else t
-    tensors = {name: shrink(t.detach()).cpu().contiguous() for name, t in tensors.items()}
-    metadata = {"config": json.dumps(config.to_dict()), **{key: str(value) for key, value in notes.items()}}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata)
-
-
-def load_weights(
-    path: str | Path,  # a .safetensors file written by `save_weights`
-) -> tuple[dict[str, torch.Tensor], dict, dict[str, str]]:  # tensors (fp32), config as a dictionary, notes
-    "Read what `save_weights` wrote; anything else raises `UserError`."
-    path = input_file(path, "a .safetensors file")
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            notes = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (safetensors.SafetensorError, OSError) as error:
-        kind = file_kind(path)
-        what = f"{kind.words}, " * (kind.group not in ("", "weights")) + "not a complete safetensors file"
-        raise UserError(f"{path} is {what}; download or copy it again") from error
-    if "config" not in notes:
-        raise UserError(f"{path} holds no mcnet config; give a file that mcnet wrote")
-    try:
-        config = json.loads(notes.pop("config"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} holds a config that is no json; give a file that mcnet wrote") from error
-    if not isinstance(config, dict):
-        raise UserError(f"{path} holds a config that is no table of settings; give a file that mcnet wrote")
-    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, config, notes

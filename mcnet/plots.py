@@ -15,7 +15,8 @@ from .core import Keypoints, UserError
 
 # %% auto #0
 __all__ = ['setup', 'to_numpy_image', 'show_image', 'show_strip', 'contact_sheet', 'keypoint_colours', 'to_pixels',
-           'show_keypoints', 'show_heat', 'flow_colours', 'show_flow_legend', 'show_flow', 'show_curve']
+           'show_keypoints', 'show_heat', 'flow_colours', 'show_flow_legend', 'show_flow', 'show_curve',
+           'show_intervals']
 
 # %% ../nbs/01_plots.ipynb #9ae6dc9a
 def setup():
@@ -38,7 +39,7 @@ def setup():
         },
     )
 
-# %% ../nbs/01_plots.ipynb #b798f470
+# %% ../nbs/01_plots.ipynb #da153621
 def to_numpy_image(
     image: torch.Tensor,  # (3, H, W) or (1, 3, H, W), in [0, 1]; values outside are clipped
 ):  # (H, W, 3) float array
@@ -49,7 +50,7 @@ def to_numpy_image(
         raise UserError(f"an image has shape (3, H, W), not {tuple(image.shape)}; show a batch with show_strip")
     return image.detach().float().cpu().clamp(0, 1).expand(3, -1, -1).permute(1, 2, 0).numpy()
 
-
+# %% ../nbs/01_plots.ipynb #b798f470
 def show_image(
     image: torch.Tensor,  # (3, H, W) in [0, 1]
     ax=None,  # matplotlib axes; the current ones when not given
@@ -114,7 +115,7 @@ def contact_sheet(
 # %% ../nbs/01_plots.ipynb #8cb70f84
 def keypoint_colours(
     count: int,  # how many keypoints
-) -> list[tuple[float, float, float]]:  # RGB
+) -> list[tuple[float, ...]]:  # RGB
     "The colour of keypoint k, whatever their number: hue goes on by the golden angle, lightness changes in turn."
     import seaborn
 
@@ -255,6 +256,24 @@ def show_curve(
         ax.set_yscale("log")
     if len(histories) > 1:
         ax.legend(frameon=False)
+    if title is not None:
+        ax.set_title(title)
+    return ax
+
+# %% ../nbs/01_plots.ipynb #9794a47f
+def show_intervals(
+    rows: dict[str, tuple[float, ...]],  # label -> (mean, low, high), whatever follows
+    ax=None,
+    title: str | None = None,
+    *,
+    xlabel: str = "",
+):  # the axes
+    "Means with their intervals, one row each from above, and a line at zero."
+    ax = ax or plt.figure(figsize=(6, 0.8 + 0.3 * len(rows))).gca()
+    for y, (mean, low, high, *_) in enumerate(rows.values()):
+        ax.errorbar(mean, y, xerr=[[mean - low], [high - mean]], fmt="D", capsize=4, color="C0")
+    ax.axvline(0, color="0.6", linewidth=0.8)
+    ax.set(xlabel=xlabel, yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5))
     if title is not None:
         ax.set_title(title)
     return ax

@@ -1,7 +1,7 @@
 """Measure the judges themselves: the numbers on the page `nbs/evaluation/30b_judges.ipynb`.
 
     python scripts/measure_judges.py drawn --data FOLDER    # 24 drawn people in 5 poses: detection, pose, identity
-    python scripts/measure_judges.py film --data FOLDER     # a drawn film: blinks, mouth, and what mp4 does to a judge
+    python scripts/measure_judges.py video --data FOLDER     # a drawn video: blinks, mouth, what mp4 does to a judge
     python scripts/measure_judges.py real --data FOLDER     # the clips of FOLDER: detection, one person or two
 
 FOLDER has weights/ (MediaPipe's face landmarker) and, for `real`, clips/. Needs `pip install mcnet[face,dlib]`.
@@ -22,7 +22,7 @@ from mcnet.evaluation.judges import (
     embedding_distance,
     head_angles,
     join_seen,
-    judge_film,
+    judge_video,
     landmark_distance,
     openings,
     pose_error,
@@ -162,8 +162,8 @@ def noise_floor(tools: dict, image: torch.Tensor) -> dict:
     }
 
 
-def film(tools: dict, frames: int = 75) -> dict:
-    "A drawn film: its true blinks and mouth, and the same film through mp4."
+def video(tools: dict, frames: int = 75) -> dict:
+    "A drawn video: its true blinks and mouth, and the same video through mp4."
     generator = torch.Generator().manual_seed(SEED)
     person = faces.sample_people(3, generator=generator)[2:3]
     track = faces.sample_track(frames, generator=generator)
@@ -179,16 +179,16 @@ def film(tools: dict, frames: int = 75) -> dict:
     }
     for quality in (10, 15, 25):  # 15 is `write_video`'s own; a larger number is a smaller file
         with tempfile.TemporaryDirectory() as folder:
-            with video_writer(Path(folder) / "film.mp4", 25, quality=quality) as write:
+            with video_writer(Path(folder) / "video.mp4", 25, quality=quality) as write:
                 for picture in pictures:
                     write(picture)
-            size = (Path(folder) / "film.mp4").stat().st_size
-            back = read_video(Path(folder) / "film.mp4")[0].float() / 255
+            size = (Path(folder) / "video.mp4").stat().st_size
+            back = read_video(Path(folder) / "video.mp4")[0].float() / 255
         row = {"kB": size // 1000, "L1": l1(back, pictures).mean().item(), "PSNR": psnr(back, pictures).mean().item()}
         for name, tool in tools.items():
             again = tool(back)
             row[f"AKD-{name}"] = landmark_distance(again.landmarks, seen[name].landmarks).nanmean().item()
-            row[f"extra jitter, {name}"] = judge_film(again.landmarks, seen[name].landmarks)["extra jitter"]
+            row[f"extra jitter, {name}"] = judge_video(again.landmarks, seen[name].landmarks)["extra jitter"]
             if name == "dlib":
                 row["AED-dlib"] = embedding_distance(again.embedding, seen[name].embedding).nanmean().item()
         result["mp4"][str(quality)] = row
@@ -197,26 +197,26 @@ def film(tools: dict, frames: int = 75) -> dict:
 
 def real(tools: dict, folder: Path) -> dict:
     "Real clips: detection, and whether a face is nearer to itself than to others (no picture is kept)."
-    films = sorted((folder / "clips").glob("*.mp4"))[::4]
+    videos = sorted((folder / "clips").glob("*.mp4"))[::4]
     seen, who = {name: [] for name in tools}, []
-    for number, path in enumerate(films):
+    for number, path in enumerate(videos):
         frames = torch.stack([frame for i, frame in enumerate(read_frames(path)) if i % 40 == 0][:3])
         who += [number] * len(frames)
         for name, tool in tools.items():
             seen[name].append(tool(frames))
     joined = {name: join_seen(parts) for name, parts in seen.items()}
-    result = {"pictures": len(who), "clips": len(films)}
+    result = {"pictures": len(who), "clips": len(videos)}
     result["found"] = {name: int(s.found.sum()) for name, s in joined.items()}
     return result | identity_scores(joined["dlib"], torch.tensor(who))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["drawn", "film", "real"])
+    parser.add_argument("what", choices=["drawn", "video", "real"])
     parser.add_argument("--data", type=Path, required=True, help="folder with weights/ and clips/")
     wanted = parser.parse_args()
     tools = {"mediapipe": MediapipeJudge(wanted.data / "weights" / MediapipeJudge.file), "dlib": DlibJudge()}
-    run = {"drawn": drawn, "film": film, "real": lambda tools: real(tools, wanted.data)}[wanted.what]
+    run = {"drawn": drawn, "video": video, "real": lambda tools: real(tools, wanted.data)}[wanted.what]
     result = run(tools)
     file = DATA / "scores-judges.json"
     table = json.loads(file.read_text()) if file.is_file() else {}

@@ -17,13 +17,14 @@ from torch import nn
 from mcnet.baseline.keypoints import KeypointConfig
 from mcnet.baseline.motion import MotionConfig
 from mcnet.core import Compensated, Context, Keypoints
-from mcnet.doors import atomic_path, save_weights
+from mcnet.doors import atomic_path
 from mcnet.memory.bank import MemoryConfig
 from mcnet.memory.compensation import MemoryCompensation
 from mcnet.memory.dynconv import DynamicConfig
 from mcnet.memory.network import MCNetConfig, build_compensator
 from mcnet.memory.scale import ScaleConfig
 from mcnet.memory.trial import POINTS, TrialConfig, TrialPairs, hidden_psnr, make_painter, train_painter
+from mcnet.weightfile import save_weights
 
 FOLDER = Path(__file__).parents[1] / "data" / "trials"
 TASK = TrialConfig()

@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 
 from mcnet.animation.weights import REGISTRY, WeightSpec, add, measure
-from mcnet.doors import load_weights, save_weights
 from mcnet.evaluation.benchmark import FaceReader, shape_features
 from mcnet.evaluation.truth import ranking_scores
 from mcnet.heads import faces
+from mcnet.weightfile import load_weights, save_weights
 
 PEOPLE, HELD_OUT, SEED = 700, 40, 777
 

@@ -11,10 +11,10 @@
 
 `--vgg` is the folder with vgg19_conv1_1_to_conv3_4_fp16.safetensors and vgg19_stats.json; `--clips` a folder of clips
 (MANIFEST.json, or train/ and test/); eyes and mouth of real clips are found by MediaPipe, whose model must lie in the
-`--vgg` folder, too. Where a MANIFEST_av.json lies beside the MANIFEST.json, its clips are used, too. Films of people
+`--vgg` folder, too. Where a MANIFEST_av.json lies beside the MANIFEST.json, its clips are used, too. Videos of people
 named by `--leave-out` are not trained on: at `--milestones` moments of the run the averaged network is scored on
 pairs of their frames, and the scores are kept in history.json. Or `--clips` is a file that `scripts/pack_frames.py`
-made: then films and MediaPipe are not needed. Heads are drawn on the GPU where there is one. A run that is found in
+made: then videos and MediaPipe are not needed. Heads are drawn on the GPU where there is one. A run that is found in
 `--out` goes on. `--minutes` is measured on the clock; with `--steps` it is the steps that end the run.
 """
 
@@ -29,17 +29,17 @@ from pack_frames import unpack
 from mcnet.baseline.talking_head import OnlyWarped, TalkingHead
 from mcnet.core import pick_device, seed_everything
 from mcnet.data.pairs import ClipPairs, FramePairs, load_clip
-from mcnet.doors import load_weights
 from mcnet.evaluation.judges import follow, openings
 from mcnet.heads.faces import FacePairs
 from mcnet.media.finders import MediapipeLandmarks
 from mcnet.media.pictures import fit_square
 from mcnet.memory.files import save_model
 from mcnet.memory.network import MCNet, MCNetConfig
-from mcnet.training.batches import mix
+from mcnet.training.batches import mix_samples
 from mcnet.training.loop import train
 from mcnet.training.perceptual import PerceptualLoss, VGGFeatures
 from mcnet.training.recipes import TrainConfig
+from mcnet.weightfile import load_weights
 
 VGG_FILE = "vgg19_conv1_1_to_conv3_4_fp16.safetensors"
 FRAMES = 16  # of each drawn person
@@ -55,7 +55,7 @@ NOTES = {
 }
 
 
-def films(folder: Path) -> list[tuple[Path, str]]:
+def videos(folder: Path) -> list[tuple[Path, str]]:
     "Video and person of every training clip that the manifests of a folder name."
     manifests = [folder / "MANIFEST.json", folder / "MANIFEST_av.json"]
     entries = [entry for file in manifests if file.is_file() for entry in json.loads(file.read_text())["files"]]
@@ -105,11 +105,11 @@ def training_pairs(options: argparse.Namespace, size: int):
     if clips.suffix == ".tar":
         frames, focus = unpack(clips)
         if frames[0].shape[-1] != size:
-            frames = [torch.stack([fit_square(frame, size) for frame in film]) for film in frames]
-        return mix([FramePairs(frames, real, focus=focus), heads])
-    chosen = [film for film, person in films(clips) if person not in options.leave_out]
+            frames = [torch.stack([fit_square(frame, size) for frame in video]) for video in frames]
+        return mix_samples([FramePairs(frames, real, focus=focus), heads])
+    chosen = [video for video, person in videos(clips) if person not in options.leave_out]
     with MediapipeLandmarks(options.vgg / MediapipeLandmarks.file) as landmarks:
-        return mix([ClipPairs(chosen, size, real, cache=cache / "clips", landmarks=landmarks), heads])
+        return mix_samples([ClipPairs(chosen, size, real, cache=cache / "clips", landmarks=landmarks), heads])
 
 
 def warm_start(model: MCNet, path: Path):
@@ -176,7 +176,8 @@ def main():
     )
     preview = next(iter(pairs))
     landmarks = MediapipeLandmarks(options.vgg / MediapipeLandmarks.file) if options.leave_out else None
-    unseen = [film for film, person in films(options.clips) if person in options.leave_out] if options.leave_out else []
+    left_out = options.leave_out
+    unseen = [video for video, person in videos(options.clips) if person in left_out] if left_out else []
     size = options.size or model.config.image_size
     score = LeftOut(unseen, size, landmarks, options.cache / "clips") if unseen else None
     notes = {key: text.format(people=options.people) for key, text in NOTES[options.name].items()}

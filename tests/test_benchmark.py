@@ -48,14 +48,14 @@ def examples():
     return list(draw_examples(3, 4))
 
 
-def fade(source, film):
+def fade(source, video):
     "A method that moves nothing and darkens."
-    return 0.8 * source.expand_as(film)
+    return 0.8 * source.expand_as(video)
 
 
-def levels(film):
+def levels(video):
     "As a picture file keeps it."
-    return (film * 255).round() / 255
+    return (video * 255).round() / 255
 
 
 def refused(capsys, folder, *words):
@@ -90,7 +90,7 @@ def test_doing_nothing_keeps_the_identity_best(report, track):
 
 def test_the_driver_himself_is_found_out(clips):
     "All of the motion, none of the identity."
-    thief = bench.benchmark({"thief": lambda source, film: film}, clips[:2])
+    thief = bench.benchmark({"thief": lambda source, video: video}, clips[:2])
     assert thief["thief", "same", "motion"] == 1 and thief["thief", "cross", "identity"] < 0.7
 
 
@@ -139,8 +139,8 @@ def test_batch_size_changes_no_digit(examples):
 
 
 def test_folder_of_results(clips, tmp_path):
-    "Pictures in folders score as the function that made them; a film without loss may stand in for a folder."
-    coarse = lambda source, film: levels(fade(source, film))
+    "Pictures in folders score as the function that made them; a video without loss may stand in for a folder."
+    coarse = lambda source, video: levels(fade(source, video))
     for clip in clips[:2]:
         for track in bench.TRACKS:
             place = tmp_path / f"{track}-{clip.person:02d}"
@@ -179,9 +179,9 @@ def test_wrong_results(clips, tmp_path):
     with pytest.raises(UserError, match=r"result of same-00 has shape \(3, .*\(5, 3, 64, 64\) is needed"):
         bench.perform(tmp_path, clip, "same")
     with pytest.raises(UserError, match="has type list"):
-        bench.perform(lambda source, film: list(film), clip, "same")
+        bench.perform(lambda source, video: list(video), clip, "same")
     with pytest.raises(UserError, match="not finite"):
-        bench.perform(lambda source, film: film * float("nan"), clip, "same")
+        bench.perform(lambda source, video: video * float("nan"), clip, "same")
     with pytest.raises(UserError, match="no clip"):
         bench.benchmark(fade, [])
 
@@ -204,6 +204,42 @@ def test_nothing_to_evaluate(examples):
         evaluate(lambda source, driving: source, blind)
     with pytest.raises(UserError, match="one for each"):
         evaluate(lambda source, driving: source, examples, motion=torch.ones(3))
+
+
+def test_a_bad_place_is_said_first(examples, clips, tmp_path):
+    "Nothing is evaluated, performed or written where the report cannot be."
+    (tmp_path / "file").write_text("no folder")
+
+    def never(*_):
+        raise AssertionError("worked before the place was tried")
+
+    for work in (evaluate, bench.benchmark):
+        given = examples if work is evaluate else clips
+        with pytest.raises(UserError, match="file is a file, not a folder; choose another folder"):
+            work(never, given, out=tmp_path / "file")
+    with pytest.raises(UserError, match="file is a file, not a folder"):
+        bench.write_clips(clips, tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_report_is_whole_or_not_there(examples, clips, tmp_path, monkeypatch):
+    "What breaks in the middle leaves an empty folder; what ends well leaves the files that `save_report` writes."
+
+    def broken(*_, **__):
+        raise RuntimeError("in the middle")
+
+    still = lambda source, driving: source.expand_as(driving)
+    for work, given in ((evaluate, examples), (bench.benchmark, clips[:1])):
+        place = tmp_path / work.__name__
+        with pytest.raises(RuntimeError, match="in the middle"):
+            work(broken, given, out=place)
+        with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="in the middle"):
+            patch.setattr("pathlib.Path.write_text", broken)
+            work(still, given, out=place)
+        assert not list(place.iterdir())
+        report = work(still, given, out=place)
+        assert {path.name for path in place.iterdir()} == {"report.json", "report.txt", "scores.png", "examples.png"}
+        assert json.loads((place / "report.json").read_text()) == json.loads(json.dumps(report.to_dict()))
 
 
 # ---- truth
@@ -345,7 +381,7 @@ def test_references_keep_their_rows(tmp_path):
         with pytest.raises(UserError, match="reference"):
             evaluate({name: lambda source, driving: source}, [])
         with pytest.raises(UserError, match="reference"):
-            bench.benchmark({name: lambda source, film: film}, [])
+            bench.benchmark({name: lambda source, video: video}, [])
     folders = [tmp_path / one / "mine" for one in "ab"]
     assert list(bench.name_folders(folders)) == ["a/mine", "b/mine"]
     assert list(bench.name_folders(folders[:1])) == ["mine"]

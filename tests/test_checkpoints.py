@@ -16,8 +16,9 @@ import torch
 from test_training import QUICK, Shifted, equal, network, run
 
 from mcnet.core import Notice, UserError
-from mcnet.doors import atomic_path, load_weights
+from mcnet.doors import atomic_path
 from mcnet.training.checkpoints import Stopped, averaged_weights, find_checkpoints, hold_folder, read_checkpoint
+from mcnet.weightfile import load_weights
 
 OFTEN = QUICK.replace(save_minutes=0.0)  # a checkpoint after every step
 
@@ -219,6 +220,19 @@ def test_inputs_are_never_written(tmp_path):
             run(network(seed=1), config=QUICK.replace(steps=20), out=tmp_path, inputs=[path])
     assert weights.read_bytes() == before
     run(network(seed=1), out=tmp_path / "another", inputs=[weights])
+
+
+def test_a_bad_folder_is_said_before_the_first_step(tmp_path):
+    "A run whose results could not be kept does not begin: no batch is made, nothing is written."
+    (tmp_path / "file").write_text("no folder")
+    before = sorted(tmp_path.rglob("*"))
+    pairs = Recorded(tmp_path / "asked")
+    for place, words in (("file", "is a file, not a folder"), ("file/below", "cannot be created|is a file")):
+        with pytest.raises(UserError, match=words):
+            run(network(), pairs, out=tmp_path / place)
+    with pytest.raises(UserError, match="is an input"):
+        run(network(), pairs, out=tmp_path, inputs=[tmp_path])
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_pipe_is_not_opened(tmp_path):

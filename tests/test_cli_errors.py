@@ -15,10 +15,10 @@ from inputs import picture, tiny_weights, video_file
 from repository import run, script
 
 from mcnet.cli import main as cli
-from mcnet.doors import save_weights
 from mcnet.memory.files import build
 from mcnet.memory.network import MCNetConfig
 from mcnet.memory.official import to_state_dicts
+from mcnet.weightfile import save_weights
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +81,7 @@ def test_missing_files(animate, tmp_path):
     assert "nothing.mp4 does not exist" in animate(driving=tmp_path / "nothing.mp4")
     assert "holds no file that can be used" in animate(source=tmp_path)
     assert "is a folder" in animate(driving=tmp_path)
+    assert "longer than any file's name" in animate(source=tmp_path / f"{'x' * 300}.png")
 
 
 def test_not_a_picture(animate, tmp_path):
@@ -136,6 +137,8 @@ def test_unwritable_out(animate, good, tmp_path):
     (tmp_path / "file").touch()
     assert "cannot write" in animate(out=tmp_path / "file" / "out.mp4")
     assert "is an input" in animate(out=good / "driving.mp4")
+    assert "does not exist" in animate(out=tmp_path / "no" / "frames")
+    assert "longer than any file's name" in animate(out=tmp_path / ("x" * 300))
 
 
 def test_folder_without_permission(animate, tmp_path):

@@ -22,12 +22,11 @@ from mcnet.doors import (
     file_kind,
     input_file,
     inside_folder,
-    load_weights,
     output_folder,
     read_json,
     remove_leftovers,
-    save_weights,
 )
+from mcnet.weightfile import load_weights, save_weights
 
 
 def ours(folder):
@@ -177,7 +176,8 @@ def test_a_full_disk_ends_in_a_sentence(tmp_path):
     code = f"""
 import resource, torch
 from mcnet.core import Config, UserError
-from mcnet.doors import atomic_path, save_weights
+from mcnet.doors import atomic_path
+from mcnet.weightfile import save_weights
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 tensors = {{"x": torch.rand(100_000)}}
 for write in (lambda path: save_weights(path, tensors, Config()), lambda path: torch.save(tensors, path)):

@@ -32,8 +32,8 @@ from mcnet.evaluation.judges import (
     head_angles,
     jitter,
     join_seen,
-    judge_film,
     judge_seen,
+    judge_video,
     landmark_distance,
     openings,
     pose_error,
@@ -459,7 +459,7 @@ def test_every_tool_looks_once():
     assert verdicts["AKD-dlib"].mean("a") == 0 and verdicts["CSIM-dlib"].mean("b") == pytest.approx(1)
 
 
-# ---- films
+# ---- videos
 
 
 def test_jitter():
@@ -474,19 +474,19 @@ def test_jitter():
 
 
 def test_film():
-    film = faces.sample_track(30, generator=dice(5))
-    driving = points(1).expand(30, -1, -1) + film.pose[:, None, :2]
+    video = faces.sample_track(30, generator=dice(5))
+    driving = points(1).expand(30, -1, -1) + video.pose[:, None, :2]
     driving = driving + torch.randn(30, 68, 2, generator=dice()) * 0.01
-    same = judge_film(driving, driving)
+    same = judge_video(driving, driving)
     assert same == pytest.approx({"extra jitter": 0, "mouth": 1, "eyes": 1, "frames": 1})
-    frozen = judge_film(driving[:1].expand_as(driving), driving)
+    frozen = judge_video(driving[:1].expand_as(driving), driving)
     assert frozen["extra jitter"] < 0 and math.isnan(frozen["mouth"])
     lost = driving.clone()
     lost[3] = NAN
-    assert judge_film(lost, driving)["frames"] == pytest.approx(29 / 30)
-    assert judge_film(lost, driving)["extra jitter"] == pytest.approx(0)  # the same frames count for both
+    assert judge_video(lost, driving)["frames"] == pytest.approx(29 / 30)
+    assert judge_video(lost, driving)["extra jitter"] == pytest.approx(0)  # the same frames count for both
     with pytest.raises(UserError, match="the prediction's landmarks"):
-        judge_film(driving[:20], driving)
+        judge_video(driving[:20], driving)
 
 
 @pytest.mark.parametrize("count", [68, 478])
@@ -624,7 +624,7 @@ def test_published_measurements():
     for line in scores["drawn"]["pose, each person's mean taken off"].values():
         assert line["r"] >= 0.95 and 0.85 <= line["slope"] <= 1.15
     assert scores["drawn"]["found"]["mediapipe"] >= 0.95 * scores["drawn"]["pictures"]
-    assert set(scores["film"]["mp4"]) == {"10", "15", "25"} and scores["real"]["pictures"] > 50
+    assert set(scores["video"]["mp4"]) == {"10", "15", "25"} and scores["real"]["pictures"] > 50
 
 
 @pytest.mark.parametrize("measure", [l1, psnr, ssim, sharpness], ids=lambda measure: measure.__name__)

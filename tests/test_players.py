@@ -139,6 +139,18 @@ def test_players_need_names_of_their_own():
         train_players([idle], Signals(), OFTEN, device="cpu")
 
 
+def test_a_loss_that_cannot_be_computed_is_said_first():
+    "Terms that all stay silent leave nothing to step by; a perceptual loss that weighs something must be there."
+    silent = Term("silent", 1.0, lambda prediction, sample, progress: None)
+    mute = Player("mute", nn.Linear(4, 4), [silent], lambda sample, earlier: sample.first)
+    with pytest.raises(UserError, match="no loss says anything about this sample"):
+        train_players([mute], Signals(), OFTEN, device="cpu")
+    for weights in (QUICK.losses, QUICK.losses.replace(perceptual=0.0, close_up=1.0)):
+        with pytest.raises(UserError, match="perceptual or close_up has a weight, but perceptual is None"):
+            generator_player(network(), None, weights)
+    assert generator_player(network(), None, QUICK.losses.replace(perceptual=0.0)).terms
+
+
 def test_the_discriminator_of_the_authors():
     "Their reduced discriminator on a driving frame with its keypoints: every feature and the answer."
     folder = DATA.parent / "reference" / "release_parity"

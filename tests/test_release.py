@@ -1,7 +1,8 @@
 """The released network: against the authors' tensors, against plain loops, and their checkpoint against accidents.
 
 The authors' tensors are no part of this repository: folder `reference` beside the data folder (see `reference`).
-Their discriminator has no counterpart here: published training weighs it with 0, and animating never needs it.
+Their discriminator is rebuilt on page 08d and held against their tensors in tests/test_players.py; a converted network
+leaves it out, for animating never needs it.
 """
 
 import json
@@ -23,7 +24,6 @@ from mcnet.baseline.keypoints import inverse_2x2, matmul_2x2
 from mcnet.baseline.layers import AntiAliasDownsample
 from mcnet.baseline.splines import ThinPlateSpline
 from mcnet.core import Context, Keypoints, Motion, UserError
-from mcnet.doors import load_weights
 from mcnet.memory.files import build, load_model
 from mcnet.memory.network import MCNet, MCNetConfig
 from mcnet.memory.official import (
@@ -32,11 +32,12 @@ from mcnet.memory.official import (
     from_state_dicts,
     infer_config,
     official_names,
-    read_checkpoint,
+    read_official,
     to_state_dicts,
 )
 from mcnet.memory.release import ReleaseUnit, order_noise
 from mcnet.training.losses import consistency_loss, keypoint_distance_loss
+from mcnet.weightfile import load_weights
 
 TOLERANCE = 2e-5
 DEAD = {  # tensors without any influence, and why
@@ -661,7 +662,7 @@ def test_animator_takes_their_file(theirs, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.count("as the authors allow") == 2
     picture().save(tmp_path / "face.png")
     made = animator.animate(tmp_path / "face.png", video_file(tmp_path / "in.mp4", frames=3), tmp_path / "out.mp4")
-    assert made.frames == 3 and read_checkpoint(theirs).left_out[0] == "discriminator"
+    assert made.frames == 3 and read_official(theirs).left_out[0] == "discriminator"
 
 
 LARGE = """

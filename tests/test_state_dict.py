@@ -14,13 +14,13 @@ from mcnet.baseline.keypoints import KeypointConfig
 from mcnet.baseline.motion import MotionConfig
 from mcnet.baseline.tps import TPSConfig, TPSMotion
 from mcnet.core import Compensated, UserError
-from mcnet.doors import load_weights
 from mcnet.memory.bank import MemoryConfig
 from mcnet.memory.dynconv import DynamicConfig
 from mcnet.memory.files import build, load_model, save_model
 from mcnet.memory.network import MCNet, MCNetConfig, with_compensator
 from mcnet.memory.release import ReleasedMCNet
 from mcnet.memory.scale import ScaleConfig
+from mcnet.weightfile import load_weights
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIGS = {"small": MCNetConfig.small(), "tiny": MCNetConfig.tiny()}

@@ -18,7 +18,7 @@ from mcnet.baseline.keypoints import KeypointConfig, KeypointDetector
 from mcnet.baseline.motion import DenseMotion, MotionConfig
 from mcnet.baseline.talking_head import TalkingHead
 from mcnet.core import Pair, UserError
-from mcnet.training.batches import join_pairs, mix
+from mcnet.training.batches import join_pairs, mix_samples
 from mcnet.training.checkpoints import averaged_weights, read_checkpoint, start_run
 from mcnet.training.loop import train, train_step
 from mcnet.training.perceptual import FilterFeatures, PerceptualLoss
@@ -96,7 +96,7 @@ def test_bfloat16_agrees_with_float32():
 def test_guidance_with_and_without_truth():
     "Pairs without truth take no part in the guiding losses, and nobody becomes NaN."
     guided = TrainConfig.guided().replace(steps=5, minutes=0, log_every=1, norm_batches=1, milestones=(), amp="no")
-    told = run(network(), mix([Shifted(3), Shifted(2, truth=True)]), guided)
+    told = run(network(), mix_samples([Shifted(3), Shifted(2, truth=True)]), guided)
     assert told.rows[0]["flow"] > 0 and told.rows[-1]["flow"] == 0
     silent = run(network(), Shifted(), guided)
     assert all(row["flow"] == 0 for row in silent.rows)

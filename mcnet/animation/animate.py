@@ -24,7 +24,7 @@ from .scene import Finish, Scene, compare_start, look_at, make_finish, open_driv
 from .transfer import Mouth, Transfer, calm, carry, find_mouth, pose_distance
 from .weights import find_file, load_network, resolve
 from ..core import Keypoints, Notice, Prediction, UserError, check_shape, pick_device
-from ..doors import refuse_inputs
+from ..doors import refuse_inputs, shorten
 from ..media.crops import Box
 from ..media.finders import Finder, pick_finder
 from ..media.pictures import read_image
@@ -45,7 +45,7 @@ def to_float(
     batch = torch.stack(frames).to(device)
     return batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()
 
-
+# %% ../../nbs/animation/23d_animate.ipynb #a298abdd
 def detect_batches(
     network: MCNet,
     video: Video,  # of squares, see `open_driving`
@@ -86,7 +86,8 @@ def find_reference(
 
 def _one(points: Keypoints, i: int) -> Keypoints:
     "Frame `i` of a batch, as a batch of one."
-    return Keypoints(*(None if tensor is None else tensor[i : i + 1] for tensor in points))
+    jacobian = None if points.jacobian is None else points.jacobian[i : i + 1]
+    return Keypoints(points.value[i : i + 1], jacobian)
 
 # %% ../../nbs/animation/23d_animate.ipynb #27a9adb0
 class Moved(typing.NamedTuple):
@@ -102,7 +103,7 @@ class Moved(typing.NamedTuple):
         "The predicted pictures, (B, 3, S, S)."
         return self.prediction.image
 
-
+# %% ../../nbs/animation/23d_animate.ipynb #8861aac6
 @torch.no_grad()  # not inference_mode: what comes out may be edited, and used in a loss
 def stream(
     network: MCNet,
@@ -144,9 +145,9 @@ def as_batch(
 ) -> torch.Tensor:  # (B, 3, H, W) float32 in [0, 1]
     "Pictures in memory as a network takes them; what is not clear raises `UserError`."
     if not isinstance(pictures, torch.Tensor):
-        arrays = list(pictures) if isinstance(pictures, np.ndarray) and pictures.ndim == 4 else [pictures]
-        if any(getattr(array, "shape", (0, 0, 3))[-1] != 3 for array in arrays):
+        if isinstance(pictures, np.ndarray) and pictures.shape[-1:] != (3,):
             raise UserError(f"{name} is an array of shape {pictures.shape}; (H, W, 3) or (B, H, W, 3) is needed")
+        arrays = list(pictures) if isinstance(pictures, np.ndarray) and pictures.ndim == 4 else [pictures]
         pictures = torch.stack([read_image(array) for array in arrays]) if arrays else torch.empty(0, 3, 0, 0)
     pictures = pictures[None] if pictures.ndim == 3 else pictures
     check_shape(pictures, "B 3 H W", name)
@@ -214,7 +215,8 @@ class Settings(Transfer):
         for name in ("crop", "driving_crop"):
             crop = getattr(self, name)
             if not isinstance(crop, Box) and crop not in ("auto", "centre"):
-                raise UserError(f"{name} is {crop!r}; choose auto, centre, or a Box(left, top, side)")
+                given = shorten(str(crop)) or "empty"
+                raise UserError(f"{name} is {given}; choose auto, centre, or a square (left, top, side)")
             if isinstance(crop, Box) and not (all(math.isfinite(value) for value in crop) and crop.side > 0):
                 given = ", ".join(f"{value:g}" for value in crop)
                 raise UserError(f"{name} is the square {given}; left and top are pixels, and its side is more than 0")
@@ -239,7 +241,7 @@ class Cancelled(UserError):
 
 # %% ../../nbs/animation/23d_animate.ipynb #58679b53
 Source = str | Path | Pictures  # the picture to animate: a file, or a picture in memory
-Driving = str | Path | list | Callable | Pictures  # whose motion: anything `open_video` takes
+Driving = str | Path | list | Callable | np.ndarray | torch.Tensor  # whose motion: what `open_video` takes
 Rate = Fraction | int | float | None  # frames per second; None: the driving video's own
 Progress = Callable[[int, int], bool | None]  # (frames done, in all; 0 = unknown); False: stop
 

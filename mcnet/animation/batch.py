@@ -21,7 +21,7 @@ from ..media.frames import open_container
 from ..media.pictures import PICTURE_SUFFIXES, TAG, open_picture
 
 # %% auto #0
-__all__ = ['PURE_VIDEO', 'LONGEST', 'is_result', 'list_inputs', 'result_name', 'Outcome', 'is_batch', 'animate_all']
+__all__ = ['PURE_VIDEO', 'LONGEST_STEM', 'is_result', 'list_inputs', 'result_name', 'Outcome', 'is_batch', 'animate_all']
 
 # %% ../../nbs/animation/23e_batch.ipynb #411d9785
 PURE_VIDEO = VIDEO_SUFFIXES.difference(PICTURE_SUFFIXES)  # a gif may be either
@@ -72,7 +72,7 @@ def list_inputs(
     return paths
 
 # %% ../../nbs/animation/23e_batch.ipynb #574e9bc7
-LONGEST = 200  # bytes of a name, without checksum and suffix: most file systems take 255
+LONGEST_STEM = 200  # bytes of a name, without checksum and suffix: most file systems take 255
 
 
 def result_name(
@@ -82,9 +82,9 @@ def result_name(
     "The name of a result, which no other pair has."
     name = f"{source.stem}--{driving.stem}"
     two_ways = name.count("--") > 1 or "---" in name
-    if two_ways or len(os.fsencode(name)) > LONGEST:
+    if two_ways or len(os.fsencode(name)) > LONGEST_STEM:
         digits = hashlib.sha256(os.fsencode(f"{source.stem}/{driving.stem}")).hexdigest()[:8]
-        name = f"{os.fsencode(name)[:LONGEST].decode('utf-8', 'ignore')}-{digits}"
+        name = f"{os.fsencode(name)[:LONGEST_STEM].decode('utf-8', 'ignore')}-{digits}"
     return f"{name}.mp4"
 
 # %% ../../nbs/animation/23e_batch.ipynb #ce664a52
@@ -118,8 +118,10 @@ def animate_all(
     progress: Callable[[int, int], None] | None = None,  # called with results done and in all
 ) -> list[Outcome]:
     "Every source with every driving video; what is there already is left, what fails is reported."
-    several = isinstance(drivings, list | tuple) or is_batch("", drivings)
-    videos = list_inputs(drivings, VIDEO_SUFFIXES) if several else [Path(drivings)]
+    if isinstance(drivings, list | tuple) or is_batch("", drivings):
+        videos = list_inputs(drivings, VIDEO_SUFFIXES)
+    else:
+        videos = [Path(drivings)]
     pairs = list(itertools.product(list_inputs(sources, PICTURE_SUFFIXES), videos))
     if Path(out).suffix.lower() in VIDEO_SUFFIXES:
         raise UserError(f"{out} is the name of one video, and there are several results; name a folder for them")

@@ -44,7 +44,7 @@ def centre_box(
     side = min(height, width)
     return Box(float((width - side) // 2), float((height - side) // 2), float(side))
 
-
+# %% ../../nbs/animation/23c_scene.ipynb #ece3aed4
 def choose_box(
     picture: torch.Tensor,  # (3, H, W)
     wanted: Box,  # the square around the face
@@ -58,7 +58,7 @@ def choose_box(
         return whole
     return Box(*(float(round(value)) for value in wanted))  # whole pixels: what is cut out goes back exactly
 
-
+# %% ../../nbs/animation/23c_scene.ipynb #33f47378
 def look_at(
     picture: torch.Tensor,  # (3, H, W), uint8 or float
     box: Box,
@@ -85,7 +85,7 @@ def refuse_tiny(
     if min(height, width) < SMALLEST:
         raise UserError(f"{name} has {width}×{height} pixels; at least {SMALLEST}×{SMALLEST} are needed to see a face")
 
-
+# %% ../../nbs/animation/23c_scene.ipynb #f670cba3
 def check_box(
     picture: torch.Tensor,  # (3, H, W)
     box: Box,
@@ -132,11 +132,11 @@ def open_source(
     found = finder(picture)
     if not found:
         return Scene(picture, _centre_with_notice(picture, name, "since no face was found in it"))
-    notes = check_faces(found, face)
-    scene = Scene(picture, choose_box(picture, face_box(found[face])), found[face])
-    for note in [*notes, *check_framing(scene.face, scene.box), *check_source(picture, scene.face, size)]:
+    notes, chosen = check_faces(found, face), found[face]
+    box = choose_box(picture, face_box(chosen))
+    for note in [*notes, *check_framing(chosen, box), *check_source(picture, chosen, size)]:
         warnings.warn(Notice(f"{name}: {note}"), stacklevel=2)
-    return scene
+    return Scene(picture, box, chosen)
 
 # %% ../../nbs/animation/23c_scene.ipynb #5e902bd6
 def open_driving(
@@ -160,7 +160,7 @@ def open_driving(
     box = _video_box(video, start[0], crop, face, finder)
     return video._replace(read=lambda: (look_at(frame, box, size) for frame in read()))
 
-
+# %% ../../nbs/animation/23c_scene.ipynb #1440c041
 def _video_box(video: Video, first: torch.Tensor, crop: str | Box, face: int, finder: Finder | None) -> Box:
     "The fixed square of a video."
     if isinstance(crop, Box):
@@ -211,7 +211,7 @@ class Finish(typing.NamedTuple):
         picture = to_bytes(self.scene.picture)
         return [paste(picture, square.cpu(), self.scene.box) for square in squares]
 
-
+# %% ../../nbs/animation/23c_scene.ipynb #09a8fa53
 def make_finish(
     scene: Scene,
     size: int,  # side of the pictures the network works on

@@ -15,11 +15,13 @@ import torch
 from ..baseline.keypoints import inverse_2x2, matmul_2x2
 from ..baseline.motion import convex_hull_area, hull_scale
 from ..core import Config, Keypoints, UserError
+from ..doors import shorten
 from ..heads.cast import FaceParams, neutral_motion, sample_people, sample_poses
 from ..heads.mesh import EXPRESSIONS, FaceMotion
+from ..memory.network import MCNet
 
 # %% auto #0
-__all__ = ['MOUTH', 'ANSWER', 'REGIONS', 'motion_since', 'apply_motion', 'scale_motion', 'mouth_answers', 'Mouth', 'find_mouth',
+__all__ = ['SPEECH', 'ANSWER', 'REGIONS', 'motion_since', 'apply_motion', 'scale_motion', 'mouth_answers', 'Mouth', 'find_mouth',
            'keep_region', 'limit_stretch', 'calm', 'Transfer', 'Carried', 'carry', 'pose_distance']
 
 # %% ../../nbs/animation/23a_transfer.ipynb #a79271dc
@@ -55,27 +57,27 @@ def scale_motion(
     return strength[..., None] * shift, identity + strength[..., None, None] * (change - identity)
 
 # %% ../../nbs/animation/23a_transfer.ipynb #53d9f12f
-MOUTH = ("jaw", "wide", "pucker")  # what speech moves
+SPEECH = ("jaw", "wide", "pucker")  # what speech moves
 ANSWER = 0.25  # share of the strongest answer from which a keypoint counts
 
 
-def _look(network: torch.nn.Module, people: FaceParams, motion: FaceMotion) -> Keypoints:
+def _look(network: MCNet, people: FaceParams, motion: FaceMotion) -> Keypoints:
     "A network's keypoints of drawn people."
     from mcnet.heads import faces  # drawing takes a while to import, and only regions need it
 
     device, size = next(network.parameters()).device, network.config.image_size
     return network.detect_keypoints(faces.render(faces.combine(people, motion), size).image.to(device))
 
-
+# %% ../../nbs/animation/23a_transfer.ipynb #1fd35b17
 @torch.inference_mode()
 def mouth_answers(
-    network: torch.nn.Module,  # a TalkingHead
+    network: MCNet,
     people: FaceParams,  # drawn people
     still: Keypoints,  # of these people at rest
 ) -> torch.Tensor:  # (K,) in [0, 1]; 1 for the keypoint that answers most
     "How much each keypoint moves when drawn people move their mouths and nothing else."
-    answers = 0
-    for name in MOUTH:
+    answers = still.value.new_zeros(still.value.shape[1])
+    for name in SPEECH:
         motion = neutral_motion(len(people))
         motion.expression[:, EXPRESSIONS.index(name)] = 1.0
         shift, change = motion_since(_look(network, people, motion), still)
@@ -90,10 +92,10 @@ class Mouth(typing.NamedTuple):
     points: torch.Tensor  # (K,) bool: these follow the mouth
     follow: torch.Tensor  # (2 others, 6 of the mouth): how these go with the others when the head moves alone
 
-
+# %% ../../nbs/animation/23a_transfer.ipynb #13e90fa8
 @torch.inference_mode()
 def find_mouth(
-    network: torch.nn.Module,  # a TalkingHead
+    network: MCNet,
     people: int = 16,  # how many drawn people are asked
     seed: int = 0,
 ) -> Mouth:
@@ -164,7 +166,7 @@ def _unpack(packed: torch.Tensor) -> Keypoints:
     "The inverse of `_pack`."
     return Keypoints(packed[..., :2], packed[..., 2:].unflatten(-1, (2, 2)) if packed.shape[-1] > 2 else None)
 
-
+# %% ../../nbs/animation/23a_transfer.ipynb #d81e495b
 def calm(
     batches: Iterator[tuple[torch.Tensor, Keypoints]],  # (B, 3, S, S) frames and their keypoints
     sigma: float,  # width of the Gaussian in frames; 0 = as they come
@@ -187,7 +189,7 @@ def calm(
     if frames:
         yield torch.cat(frames), _unpack(_mean_over_time(torch.cat(points), sigma)[past:])
 
-
+# %% ../../nbs/animation/23a_transfer.ipynb #26130d33
 def _mean_over_time(track: torch.Tensor, sigma: float) -> torch.Tensor:  # (T, K, C) -> (T, K, C)
     "Gaussian weights, over the frames that exist."
     time = torch.arange(len(track), device=track.device, dtype=track.dtype)
@@ -213,7 +215,7 @@ class Transfer(Config):
 
     def __post_init__(self):
         if self.region not in REGIONS:
-            raise UserError(f"region is {self.region!r}; choose {', '.join(REGIONS)}")
+            raise UserError(f"region is {shorten(self.region) or 'empty'}; choose {', '.join(REGIONS)}")
         if not 0 <= self.strength <= 4:
             raise UserError(f"strength is {self.strength:g}; choose 0 (still) to 4, 1 is the driver's own")
         if not 0 <= self.smooth <= 2:
@@ -223,7 +225,8 @@ class Transfer(Config):
         words = {"first": 0, "auto": 0}
         number = self.best_frame if isinstance(self.best_frame, int) else words.get(self.best_frame, -1)
         if number < 0:
-            raise UserError(f"best_frame is {self.best_frame!r}; choose first, auto, or the number of a frame, from 0")
+            given = shorten(str(self.best_frame)) or "empty"
+            raise UserError(f"best_frame is {given}; choose first, auto, or the number of a frame, from 0")
 
 # %% ../../nbs/animation/23a_transfer.ipynb #76b78150
 class Carried(typing.NamedTuple):
@@ -232,7 +235,7 @@ class Carried(typing.NamedTuple):
     keypoints: Keypoints  # (B, K, …)
     limited: torch.Tensor  # (B,) bool: frames in which the motion was held back
 
-
+# %% ../../nbs/animation/23a_transfer.ipynb #1a37122d
 def carry(
     source: Keypoints,  # (1, K, …) of the picture to animate
     driving: Keypoints,  # (B, K, …) of the driving frames
@@ -247,6 +250,8 @@ def carry(
     reference = reference if settings.relative else source
     shift, change = motion_since(driving, reference)
     if settings.region != "all":
+        if mouth is None:
+            raise UserError(f"region is {settings.region}, which needs the mouth's keypoints; give find_mouth(network)")
         shift, change = keep_region(shift, change, mouth, settings.region)
     if not settings.relative:  # there is no reference frame whose Jacobian could be flat
         return Carried(apply_motion(source, *scale_motion(shift, change, settings.strength)), nothing)

@@ -20,7 +20,7 @@ from pathlib import Path
 import mcnet
 
 # %% auto #0
-__all__ = ['Facts', 'ESSENTIAL', 'OPTIONAL', 'CODECS', 'Trouble', 'Section', 'Report', 'versions', 'optional_parts', 'machine',
+__all__ = ['Facts', 'ESSENTIAL', 'OPTIONAL', 'CODECS', 'Trouble', 'Section', 'Health', 'versions', 'optional_parts', 'machine',
            'waiting_threads', 'speed', 'videos', 'files', 'face_finder', 'folders', 'examine']
 
 # %% ../../nbs/cli/80a_doctor.ipynb #63e2a9ec
@@ -42,7 +42,7 @@ class Section(typing.NamedTuple):
     troubles: list[Trouble]
 
 
-class Report(typing.NamedTuple):
+class Health(typing.NamedTuple):
     "All examinations."
 
     sections: list[Section]
@@ -206,7 +206,8 @@ def videos(
     facts: Facts = {"ffmpeg's libavcodec": ".".join(map(str, av.library_versions["libavcodec"]))}
     troubles = []
     for name, (decoder, encoder) in codecs.items():
-        can = [verb for verb, codec, mode in (("read", decoder, "r"), ("write", encoder, "w")) if _has(codec, mode)]
+        able = {"read": _has(decoder, "r"), "write": _has(encoder, "w")}
+        can = [verb for verb, there in able.items() if there]
         facts[name] = " and ".join(can) or "no"
         if len(can) < 1 + (encoder is not None):
             lacks = "written" if "read" in can else "read"
@@ -215,7 +216,7 @@ def videos(
     return Section("videos", facts, troubles)
 
 
-def _has(codec: str | None, mode: str) -> bool:
+def _has(codec: str | None, mode: typing.Literal["r", "w"]) -> bool:
     "Does this ffmpeg know a codec in this direction?"
     from av.codec import Codec
 
@@ -295,10 +296,10 @@ def folders() -> Section:
 # %% ../../nbs/cli/80a_doctor.ipynb #2c0b903c
 def examine(
     timing: bool = True,  # measure the speed, too: a few seconds
-) -> Report:
+) -> Health:
     "Look at everything; whatever is broken, there is a report."
     looks = [versions, machine, videos, files, face_finder, folders, optional_parts, *([speed] if timing else [])]
-    return Report([_look(look) for look in looks])
+    return Health([_look(look) for look in looks])
 
 
 def _look(look: Callable[[], Section]) -> Section:

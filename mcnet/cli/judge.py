@@ -16,7 +16,7 @@ import typer
 from .options import Device, Json, ManyWeights, ReportFolder, check_folder, watch
 
 # %% auto #0
-__all__ = ['finish', 'evaluate', 'benchmark']
+__all__ = ['finish', 'check_clips', 'evaluate_command', 'benchmark_command']
 
 # %% ../../nbs/cli/80b_judge.ipynb #281ee149
 if TYPE_CHECKING:  # PyTorch takes a second to import: help should not wait for it
@@ -36,8 +36,24 @@ def finish(
     text = "\n\n".join(report.table(group) for group in groups)
     print(json.dumps(report.to_dict(), indent=1) if as_json else f"{text}\n\nwritten: {', '.join(map(str, files))}")
 
+# %% ../../nbs/cli/80b_judge.ipynb #d7a0f3c8
+def check_clips(
+    data: str,  # a folder, or: synthetic
+    pairs: Path | None,  # a list for the folder
+):
+    "What is wrong with clips or list is said before a network is loaded. Raises `UserError`."
+    from mcnet.core import UserError
+    from mcnet.data.pairs import read_pair_list
+
+    if data == "synthetic" and pairs is not None:
+        raise UserError("a list of pairs belongs to a folder of clips; add --data FOLDER, or leave --pairs out")
+    if data != "synthetic" and not Path(data).is_dir():
+        raise UserError(f"{data} is not a folder; give the folder that holds your clips")
+    if pairs is not None:
+        read_pair_list(pairs)
+
 # %% ../../nbs/cli/80b_judge.ipynb #048f7c86
-def evaluate(
+def evaluate_command(
     *,
     out: ReportFolder,
     weights: ManyWeights = None,
@@ -52,14 +68,11 @@ def evaluate(
     "Score weights on pairs of frames, beside what knows nothing and what knows everything."
     import torch
 
-    from mcnet.core import UserError
-    from mcnet.evaluation.evaluate import evaluate as score
-    from mcnet.evaluation.evaluate import other_person
+    from mcnet.evaluation.evaluate import evaluate, other_person
     from mcnet.evaluation.examples import folder_examples, listed_examples, load_networks, open_tools
     from mcnet.evaluation.truth import draw_examples
 
-    if data == "synthetic" and pairs is not None:
-        raise UserError("a list of pairs belongs to a folder of clips; add --data FOLDER, or leave --pairs out")
+    check_clips(data, pairs)
     check_folder(out)
     networks, size = load_networks(weights or ["small"], device)
     motion = total = None
@@ -78,11 +91,11 @@ def evaluate(
         tools = open_tools(stack) if judges else []
         about |= {"tools": [tool.name for tool in tools]}
         amounts = None if motion is None else torch.tensor(motion)
-        report = score(networks, watch(examples, "evaluating", total), tools=tools, motion=amounts, about=about)
+        report = evaluate(networks, watch(examples, "evaluating", total), tools=tools, motion=amounts, about=about)
     finish(report, out, ["all"], as_json)
 
 # %% ../../nbs/cli/80b_judge.ipynb #53509379
-def benchmark(
+def benchmark_command(
     *,
     out: ReportFolder,
     weights: ManyWeights = None,
@@ -95,11 +108,10 @@ def benchmark(
 ):
     "Judge weights, or the results of any other method, on fixed performances with exact answers."
     from mcnet.core import UserError
-    from mcnet.evaluation.benchmark import TRACKS, animating, draw_clips, write_clips
-    from mcnet.evaluation.benchmark import benchmark as judge
+    from mcnet.evaluation.benchmark import TRACKS, animating, benchmark, draw_clips, name_folders, write_clips
     from mcnet.evaluation.examples import load_networks
 
-    folders = {path.name or str(path): path for path in folder or []}
+    folders = name_folders(folder or [])
     for path in folders.values():
         if not path.is_dir():
             raise UserError(f"{path} is not a folder; give the one that holds same-00, cross-00 and the other results")
@@ -117,4 +129,4 @@ def benchmark(
     for name, network in networks.items():
         methods |= {f"{name}, own warp": animating(network, "warped"), name: animating(network)}
         methods[f"{name}, absolute"] = animating(network, relative=False)
-    finish(judge(methods, drawn), out, TRACKS, as_json)
+    finish(benchmark(methods, drawn), out, TRACKS, as_json)

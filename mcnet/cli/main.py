@@ -5,9 +5,7 @@
 # %% ../../nbs/cli/80d_main.ipynb #d5b901e5
 from __future__ import annotations
 
-import codecs
 import dataclasses
-import io
 import json
 import math
 import os
@@ -21,19 +19,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import mcnet
-from .judge import benchmark, evaluate
-from .options import Device, Json, OneWeights, Workers, progress_bar, say
-from .train import train
+from .judge import benchmark_command, evaluate_command
+from .options import Device, Json, OneWeights, Workers, prepare_console, progress_bar, say
+from .train import train_command
 
 # %% auto #0
-__all__ = ['app', 'NO_MEMORY', 'FORM', 'weights_app', 'RegisteredName', 'options', 'show', 'prepare_console', 'sentence', 'main',
-           'animate', 'check_places', 'check_rate', 'parse_square', 'parse_settings', 'run_animation',
-           'describe_outcome', 'show_outcomes', 'demo', 'convert', 'weights_list', 'weights_path', 'weights_download',
-           'weights_remove', 'doctor', 'check_data', 'prepare']
+__all__ = ['app', 'NO_MEMORY', 'FORM', 'RUN_FORM', 'weights_app', 'RegisteredName', 'options', 'show', 'sentence', 'main',
+           'animate', 'check_places', 'parse_rate', 'parse_square', 'parse_settings', 'run_animation',
+           'describe_outcome', 'show_outcomes', 'demo', 'convert_command', 'weights_list', 'main_score', 'weights_path',
+           'weights_download', 'weights_remove', 'doctor', 'check_data_command', 'prepare']
 
 # %% ../../nbs/cli/80d_main.ipynb #dd2ab719
 if TYPE_CHECKING:  # PyTorch takes a second to import: help should not wait for it
-    from mcnet.cli.doctor import Report
+    from mcnet.animation.weights import WeightSpec
+    from mcnet.cli.doctor import Health
     from mcnet.data.layouts import DataReport
     from mcnet.data.prepare import PrepareReport
     from mcnet.media.crops import Box
@@ -63,36 +62,11 @@ def options(
 
 # %% ../../nbs/cli/80d_main.ipynb #d684b563
 def show(
-    report: DataReport | PrepareReport | Report,  # anything with a text for people and `to_dict`
+    report: DataReport | PrepareReport | Health,  # anything with a text for people and `to_dict`
     as_json: bool,
 ):
     "A report on stdout: for people, or with the same content for programs."
     print(json.dumps(report.to_dict(), indent=1) if as_json else report)
-
-# %% ../../nbs/cli/80d_main.ipynb #4a8167cd
-def prepare_console():
-    "Closed streams swallow what they are given; the others take every character and every file's name."
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes this number, so that no file of ours does
-    codecs.register_error("mcnet", _lenient)
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="mcnet")
-
-
-def _lenient(error: UnicodeError) -> tuple[bytes | str, int]:
-    "Bytes of a file's name that are no letters as they were; what the console does not know as a question mark."
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    letters = error.object[error.start : error.end]
-    known = (bytes([ord(letter) - 0xDC00]) if "\udc80" <= letter <= "\udcff" else b"?" for letter in letters)
-    return b"".join(known), error.end
 
 # %% ../../nbs/cli/80d_main.ipynb #89c08c61
 NO_MEMORY = "allocate memory", "out of memory", "bad_alloc"  # what libraries say in their own errors
@@ -179,8 +153,7 @@ def animate(
     "Give a picture the motion of a video; with folders, every picture that of every video."
     given = locals()
     check_places(source, driving, out)
-    settings = parse_settings(given)  # a wrong option is refused before anything is loaded
-    rate = Fraction(check_rate("fps", fps)).limit_denominator(1001) if fps is not None else None
+    settings, rate = parse_settings(given), parse_rate(fps, source, driving)  # before a network is loaded
     with progress_bar("animating") as progress:
         animator = mcnet.Animator.from_pretrained(weights, device)
         how = {"fps": rate, "batch_size": batch_size, "progress": progress}
@@ -190,22 +163,30 @@ def animate(
 # %% ../../nbs/cli/80d_main.ipynb #e10dc330
 def check_places(source: Path, driving: Path, out: Path):
     "What is wrong with the names themselves is said before PyTorch is loaded. Raises `UserError`."
-    from mcnet.doors import check_output, input_file
+    from mcnet.core import UserError
+    from mcnet.doors import as_path, check_output, input_file
 
     for path, what in ((source, "a picture"), (driving, "a video")):
-        if not path.is_dir():
+        if not as_path(path, what).is_dir():
             input_file(path, what)
-    if not source.is_dir() and out.suffix and not out.is_dir():
+    one = not (source.is_dir() or driving.is_dir())
+    if one and as_path(out, "an output").is_dir():
+        raise UserError(f"cannot write {out}: it is a folder; name the output something.mp4, or a new folder")
+    if one or (out.suffix and not source.is_dir() and not out.is_dir()):
         check_output(out, (source, driving))
 
-
-def check_rate(name: str, value: float) -> float:
-    "A number of frames per second that can be. Raises `UserError`."
+# %% ../../nbs/cli/80d_main.ipynb #a6f2c0d4
+def parse_rate(fps: float | None, source: Path, driving: Path) -> Fraction | None:
+    "Frames per second, exact: 23.976 is 24000/1001. Raises `UserError`."
+    from mcnet.animation.batch import is_batch
     from mcnet.core import UserError
+    from mcnet.media.recording import check_rate
 
-    if not 0 < value <= 1000:
-        raise UserError(f"{name} is {value:g}; give frames per second, more than 0 and at most 1000")
-    return value
+    if fps is None:
+        return None
+    if is_batch(source, driving):
+        raise UserError("fps is for one video; videos of a folder keep their own")
+    return check_rate(fps).limit_denominator(1001)
 
 
 def parse_square(name: str, text: str) -> str | Box:
@@ -228,11 +209,13 @@ def parse_settings(
     given: dict[str, Any],  # options of `animate`; `best_frame` and squares as text
 ) -> mcnet.Settings:
     "The settings among the options. Raises `UserError`."
-    values = {field.name: given[field.name] for field in dataclasses.fields(mcnet.Settings) if field.name in given}
+    known = [field.name for field in dataclasses.fields(mcnet.Settings)]
+    values: dict[str, Any] = {name: value for name, value in given.items() if name in known}
     if given["best_frame"].lstrip("-").isdecimal():
         values["best_frame"] = int(given["best_frame"])
-    squares = {name: parse_square(name, given[name]) for name in ("crop", "driving_crop")}
-    return mcnet.Settings(**values | squares)
+    for name in ("crop", "driving_crop"):
+        values[name] = parse_square(name, given[name])
+    return mcnet.Settings(**values)
 
 # %% ../../nbs/cli/80d_main.ipynb #86acddf7
 def run_animation(
@@ -242,15 +225,12 @@ def run_animation(
     animator: mcnet.Animator,
 ) -> list[dict]:  # one outcome per video
     "One picture and one video; or every picture of a folder with every video of another. Raises `UserError`."
-    from mcnet.animation.batch import animate_all
-    from mcnet.core import UserError
+    from mcnet.animation.batch import animate_all, is_batch
 
-    source, driving, out = paths
-    if not (source.is_dir() or (driving.is_dir() and out.suffix == "")):
+    if not is_batch(*paths[:2]):
         made = animator.animate(*paths, settings, **how)
         return [{**made._asdict(), "path": str(made.path), "fps": str(made.fps)}]
-    if how.pop("fps"):
-        raise UserError("fps is for one video; videos of a folder keep their own")
+    del how["fps"]
     return [{**made._asdict(), "path": str(made.path)} for made in animate_all(animator, *paths, settings, **how)]
 
 # %% ../../nbs/cli/80d_main.ipynb #df17106a
@@ -293,29 +273,32 @@ def demo(
     print(f"{made.path}: source | performance | result, {made.frames} frames; {out / 'demo.png'}: three moments")
 
 # %% ../../nbs/cli/80d_main.ipynb #58364d60
+RUN_FORM = "--out FOLDER [OPTIONS]"
+
 app.command(
-    options_metavar="--out FOLDER [OPTIONS]",
+    "train",
+    options_metavar=RUN_FORM,
     epilog="Example: mcnet train --out run --data me.mp4 --weights small --minutes 5",
-)(train)
+)(train_command)
 app.command(
-    options_metavar="--out FOLDER [OPTIONS]", epilog="Example: mcnet evaluate --out scores --weights small --data clips"
-)(evaluate)
+    "evaluate", options_metavar=RUN_FORM, epilog="Example: mcnet evaluate --out scores --weights small --data clips"
+)(evaluate_command)
 app.command(
-    options_metavar="--out FOLDER [OPTIONS]", epilog="Example: mcnet benchmark --out judged --weights tiny"
-)(benchmark)
+    "benchmark", options_metavar=RUN_FORM, epilog="Example: mcnet benchmark --out judged --weights tiny"
+)(benchmark_command)
 
 # %% ../../nbs/cli/80d_main.ipynb #e7ce252e
-@app.command(epilog="Example: mcnet convert vox.pth.tar mcnet.safetensors")
-def convert(
+@app.command("convert", epilog="Example: mcnet convert vox.pth.tar mcnet.safetensors")
+def convert_command(
     checkpoint: Annotated[Path, typer.Argument(help="The authors' .pth.tar; with --to-release a .safetensors file.")],
     out: Annotated[Path, typer.Argument(help="File to write: something.safetensors; with --to-release .pth.tar.")],
     *,
     to_release: Annotated[bool, typer.Option("--to-release", help="Write a file for the authors' demo.")] = False,
 ):
     "Turn the authors' checkpoint into a file of ours, or back."
-    from mcnet.memory.official import convert as turn
+    from mcnet.memory.official import convert
 
-    made = turn(checkpoint, out, to_release=to_release)
+    made = convert(checkpoint, out, to_release=to_release)
     rest = f"; left out what animating does not need: {made.left_out}" if made.left_out else ""
     print(f"{made.path}: {made.tensors} tensors, {made.parameters:,} parameters{rest}")
 
@@ -332,18 +315,26 @@ def weights_list(*, as_json: Json = False):
     "Show every registered file: what it is, where it is, and what it may be used for."
     from mcnet.animation.weights import known_weights, state_of
 
-    rows = [{**spec._asdict(), "state": state_of(spec)} for spec in known_weights().values()]
+    specs = known_weights().values()
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print(json.dumps([{**spec._asdict(), "state": state_of(spec)} for spec in specs], indent=1))
         return
     print(f"{'name':<16}{'kind':<9}{'size':>8}  {'state':<13}main score")
-    for row in rows:
-        size = f"{row['bytes'] / 1e6:.1f} MB" if row["bytes"] else "?"
-        score = " ".join(map(str, next(iter(row["scores"].items()), ("–",))))
-        print(f"{row['name']:<16}{row['kind']:<9}{size:>8}  {row['state']:<13}{score}")
-        print(f"    {row['data']}; licence: {row['licence']}")
+    for spec in specs:
+        size = f"{spec.bytes / 1e6:.1f} MB" if spec.bytes else "?"
+        print(f"{spec.name:<16}{spec.kind:<9}{size:>8}  {state_of(spec):<13}{main_score(spec)}")
+        print(f"    {spec.data}; licence: {spec.licence}")
+    if len({spec.config["image_size"] for spec in specs if spec.kind == "network" and spec.scores}) > 1:
+        print("Scores at different picture sizes cannot be compared: small pictures are easier.")
 
 
+def main_score(spec: WeightSpec) -> str:
+    "What a network was worth when it was registered, and at which picture size."
+    for name, value in spec.scores.items():
+        return f"{name} {value}" + (f" at {spec.config['image_size']} px" if spec.kind == "network" else "")
+    return "–"
+
+# %% ../../nbs/cli/80d_main.ipynb #2f30164f
 @weights_app.command("path", epilog="Example: mcnet weights path small")
 def weights_path(name: RegisteredName):
     "Print where a registered file is."
@@ -357,7 +348,7 @@ def weights_path(name: RegisteredName):
         raise UserError(f"{name} is not here; {advice}")
     print(path)
 
-# %% ../../nbs/cli/80d_main.ipynb #2f30164f
+
 @weights_app.command("download", epilog="Example: mcnet weights download face-landmarker")
 def weights_download(name: RegisteredName):
     "Fetch a registered file into the cache, unless it is here already, and print where it is."
@@ -393,17 +384,17 @@ def doctor(
 
 # %% ../../nbs/cli/80d_main.ipynb #0234de11
 @app.command("check-data", epilog="Example: mcnet check-data clips")
-def check_data(
+def check_data_command(
     folder: Annotated[Path, typer.Argument(help="Folder of clips: videos, folders of pictures, or shards.")],
     *,
     workers: Workers = 1,
     as_json: Json = False,
 ):
     "Say what is usable in a folder of clips, what is wrong, and how to mend it."
-    from mcnet.data.layouts import check_data as look
+    from mcnet.data.layouts import check_data
 
     with progress_bar("looking") as progress:
-        report = look(folder, workers=workers, progress=progress)
+        report = check_data(folder, workers=workers, progress=progress)
     show(report, as_json)
     raise typer.Exit(0 if report.usable else 1)
 

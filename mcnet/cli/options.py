@@ -5,6 +5,9 @@
 # %% ../../nbs/cli/80_options.ipynb #c874d0db
 from __future__ import annotations
 
+import codecs
+import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,14 +18,14 @@ from typing import Annotated, TypeVar
 import typer
 
 # %% auto #0
-__all__ = ['Device', 'Json', 'Seed', 'Crop', 'OneWeights', 'ManyWeights', 'ReportFolder', 'Workers', 'SILENCE', 'Thing', 'say',
-           'progress_bar', 'watch', 'check_folder']
+__all__ = ['Device', 'Json', 'Seed', 'VideoCrop', 'OneWeights', 'ManyWeights', 'ReportFolder', 'Workers', 'SILENCE', 'Thing',
+           'say', 'prepare_console', 'progress_bar', 'watch', 'check_folder']
 
 # %% ../../nbs/cli/80_options.ipynb #40055644
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print json, for programs.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of weights and data.")]
-Crop = Annotated[str, typer.Option(help="Square of the video: auto (the face) or centre.")]
+VideoCrop = Annotated[str, typer.Option(help="Square of the video: auto (the face) or centre.")]
 OneWeights = Annotated[str, typer.Option(help="A registered name, or a .safetensors or .pth.tar file.")]
 ManyWeights = Annotated[list[str] | None, typer.Option(help="A registered name or a file; may be repeated.")]
 ReportFolder = Annotated[Path, typer.Option(help="Folder for report.json, report.txt and figures.")]
@@ -33,6 +36,31 @@ def say(text: str):
     "One line to stderr: stdout is kept for results."
     with suppress(OSError, ValueError):  # nobody listens
         print(" ".join(text.split()), file=sys.stderr)
+
+# %% ../../nbs/cli/80_options.ipynb #4a8167cd
+def prepare_console():
+    "Closed streams swallow what they are given; the others take every character and every file's name."
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes this number, so that no file of ours does
+    codecs.register_error("mcnet", _lenient)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="mcnet")
+
+
+def _lenient(error: UnicodeError) -> tuple[bytes | str, int]:
+    "Bytes of a file's name that are no letters as they were; what the console does not know as a question mark."
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    known = (bytes([ord(letter) - 0xDC00]) if "\udc80" <= letter <= "\udcff" else b"?" for letter in letters)
+    return b"".join(known), error.end
 
 # %% ../../nbs/cli/80_options.ipynb #eb79c432
 SILENCE = 30.0  # seconds without a line, where there is no terminal

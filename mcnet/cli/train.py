@@ -11,17 +11,17 @@ from typing import Annotated
 
 import typer
 
-from .options import Crop, Device, Json, Seed, check_folder, progress_bar
+from .options import Device, Json, Seed, VideoCrop, check_folder, progress_bar
 
 # %% auto #0
-__all__ = ['SHAPE', 'LIMIT', 'train']
+__all__ = ['SHAPE', 'LIMIT', 'train_command']
 
 # %% ../../nbs/cli/80c_train.ipynb #5171397e
 SHAPE = "Shape of a new network: tiny, small, paper, fomm, tpsm or release."
 LIMIT = "Stop after so many; 0 = no limit."
 
 
-def train(
+def train_command(
     *,
     out: Annotated[Path, typer.Option(help="Folder of the run; a run that lies there goes on.")],
     data: Annotated[Path | None, typer.Option(help="A video, a folder of clips or shards; else drawn people.")] = None,
@@ -32,7 +32,7 @@ def train(
     steps: Annotated[int, typer.Option(min=0, help=LIMIT)] = 0,
     batch_size: Annotated[int | None, typer.Option(min=2, help="Pairs per step; 16, or 8 for a single video.")] = None,
     people: Annotated[int | None, typer.Option(min=0, help="Drawn people, too; 200, or 40 for a video.")] = None,
-    crop: Crop = "auto",
+    crop: VideoCrop = "auto",
     size: Annotated[int | None, typer.Option(min=32, help="Side of a new network's pictures.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak; the recipe's own if not given.")] = None,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches to add up before one step.")] = 1,

@@ -31,7 +31,7 @@ FEWEST, MOST = 10, 3000  # frames: with fewer there is nothing to hold out, of m
 
 class Footage(NamedTuple):
     "What a run learns from, and what it is judged by."
-    pairs: Iterable[Pair] | None  # batches without end; None: only drawn people
+    pairs: Iterable[Pair]  # batches without end
     held: Pair | None  # pairs of frames that are never learned from; None: nothing is held out
     one_video: bool = False  # one person, one place, one light
 

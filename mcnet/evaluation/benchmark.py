@@ -18,24 +18,26 @@ from torch import nn
 
 from ..animation.animate import stream
 from ..animation.transfer import Transfer
-from ..animation.weights import find_file, known_weights
+from ..animation.weights import known_weights, resolve
 from ..baseline.grid import warp
 from ..baseline.keypoints import KeypointConfig, KeypointDetector
 from ..baseline.layers import AntiAliasDownsample, DownBlock
 from ..core import Config, UserError, check_shape
-from ..doors import load_weights
-from .evaluate import Report, refuse_names, tabulate
+from ..doors import output_folder
+from .evaluate import Report, refuse_names, save_report, tabulate
 from .metrics import align, psnr
 from .pixels import ssim
 from ..heads.cast import combine, sample_people, sample_track
 from ..heads.faces import Rendered, render, true_deformation
 from ..media.pictures import fit_square, to_bytes, write_image
 from ..media.video import open_video
+from ..memory.network import MCNet
+from ..weightfile import load_weights
 
 # %% auto #0
 __all__ = ['READER_LANDMARKS', 'LEADERS', 'BENCHMARK', 'TRACKS', 'Animate', 'ReaderConfig', 'FaceReading', 'shape_features',
            'FaceReader', 'load_reader', 'Clip', 'draw_clips', 'fingerprint', 'animating', 'perform', 'name_folders',
-           'write_clips', 'reference_films', 'judge_clip', 'benchmark']
+           'write_clips', 'reference_videos', 'judge_clip', 'benchmark']
 
 # %% ../../nbs/evaluation/31b_benchmark.ipynb #c4ab9439
 READER_LANDMARKS = KeypointConfig(68, width=16, cap=96, blocks=4, scale=0.5, kernel=3, padding=1, jacobian=False)
@@ -85,6 +87,7 @@ class FaceReader(nn.Module):
         blocks = [DownBlock(before, after) for before, after in zip(widths, widths[1:])]
         self.trunk = nn.Sequential(AntiAliasDownsample(3, 0.5), *blocks)
         self.embed = nn.Linear(widths[-1] * (config.image_size // 16) ** 2, config.features)
+        self.motion: torch.Tensor
         self.register_buffer("motion", torch.zeros(665, 4))  # from `shape_features` to yaw, pitch, roll and jaw
         self.notes = {}  # name, checksum and own errors of a registered reader
 
@@ -107,7 +110,7 @@ class FaceReader(nn.Module):
 @functools.cache
 def load_reader() -> FaceReader:  # in eval mode
     "The reader that ships with the package."
-    tensors, config, _ = load_weights(find_file("face-reader", download=True))
+    tensors, config, _ = load_weights(resolve("face-reader"))
     reader, spec = FaceReader(ReaderConfig.from_dict(config)), known_weights()["face-reader"]
     reader.load_state_dict(tensors)
     reader.notes = {"name": spec.name, "sha256": spec.sha256[:16], **spec.scores}
@@ -122,13 +125,13 @@ class Clip(typing.NamedTuple):
 
     person: int
     source: torch.Tensor  # (3, S, S) in [0, 1]: the person as in the first frame of the performance
-    truth: torch.Tensor  # (T, 3, S, S): the person performing; also the driving film of the same-identity track
-    driver: torch.Tensor  # (T, 3, S, S): the next person in the same performance: the cross-identity driving film
+    truth: torch.Tensor  # (T, 3, S, S): the person performing; also the driving video of the same-identity track
+    driver: torch.Tensor  # (T, 3, S, S): the next person in the same performance: the cross-identity driving video
     shuffled: torch.Tensor  # (T, 3, S, S): the person in the next clip's performance
     deformation: torch.Tensor  # (T, S, S, 2): the true flow from truth into source
 
     def driving(self, track: str) -> torch.Tensor:  # (T, 3, S, S)
-        "The film a method is given on a track: same or cross."
+        "The video a method is given on a track: same or cross."
         return self.truth if track == "same" else self.driver
 
 
@@ -148,7 +151,7 @@ def draw_clips(
     for i, track in enumerate(tracks):
         following = (i + 1) % people
         drawn = render(combine(cast[i], track), size, truth=True)
-        first = Rendered(*(value[:1].expand_as(value) for value in drawn))
+        first = Rendered._make(value[:1].expand_as(value) for value in drawn if value is not None)
         driver = render(combine(cast[following], track), size)
         shuffled = render(combine(cast[i], tracks[following]), size)
         pictures = levels(drawn)[0], levels(drawn), levels(driver), levels(shuffled)
@@ -167,19 +170,19 @@ def fingerprint(
 
 # %% ../../nbs/evaluation/31b_benchmark.ipynb #0526aafd
 TRACKS = ("same", "cross")
-Animate = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # source (3, H, W), film (T, 3, H, W) -> (T, 3, H, W)
+Animate = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # source (3, H, W), video (T, 3, H, W) -> (T, 3, H, W)
 
 
 def animating(
-    network: nn.Module,  # an MCNet
+    network: MCNet,
     part: str = "image",  # image, or warped: its own warp
     **settings: typing.Any,  # of `Transfer`: relative, adapt_scale …
 ) -> Animate:
     "A network as the benchmark wants it; relative motion unless told otherwise."
     transfer, device = Transfer(**settings), next(network.parameters()).device
 
-    def animate(source, film):
-        moved = stream(network.eval(), source[None].to(device), open_video(film), transfer)
+    def animate(source, video):
+        moved = stream(network.eval(), source[None].to(device), open_video(video), transfer)
         return torch.cat([getattr(m.prediction, part).float().cpu() for m in moved])
 
     return animate
@@ -191,18 +194,18 @@ def perform(
     track: str,  # same or cross
 ) -> torch.Tensor:  # (T, 3, S, S) in [0, 1]
     "Let a method perform one clip, or read what it made of it; a wrong shape raises `UserError`."
-    film, name = clip.driving(track), f"{track}-{clip.person:02d}"
+    video, name = clip.driving(track), f"{track}-{clip.person:02d}"
     if isinstance(method, Path):
         found = [path for path in sorted(method.glob(f"{name}*")) if path.stem == name]
         if not found:
-            raise UserError(f"{method} holds no result {name}; add a folder of pictures or a film of that name")
+            raise UserError(f"{method} holds no result {name}; add a folder of pictures or a video of that name")
         made = torch.stack(list(open_video(found[0]).read()))
         made = made.float() / 255 if made.dtype == torch.uint8 else made
     else:
-        made = method(clip.source, film)
-    if not isinstance(made, torch.Tensor) or made.shape != film.shape:
+        made = method(clip.source, video)
+    if not isinstance(made, torch.Tensor) or made.shape != video.shape:
         given = f"shape {tuple(made.shape)}" if isinstance(made, torch.Tensor) else f"type {type(made).__name__}"
-        raise UserError(f"the result of {name} has {given}, but {tuple(film.shape)} is needed: a picture per frame")
+        raise UserError(f"the result of {name} has {given}, but {tuple(video.shape)} is needed: a picture per frame")
     if not made.isfinite().all():
         raise UserError(f"the result of {name} holds numbers that are not finite; pictures lie in [0, 1]")
     return made.detach().float().cpu().clamp(0, 1)
@@ -226,16 +229,17 @@ def write_clips(
     folder: str | Path,  # made when it does not exist
 ):
     "The questions as files, for methods that live elsewhere: same-00/source.png, same-00/driving/0000.png …"
+    folder = output_folder(folder)
     for clip in clips:
         for track in TRACKS:
-            place = Path(folder) / f"{track}-{clip.person:02d}"
+            place = folder / f"{track}-{clip.person:02d}"
             (place / "driving").mkdir(parents=True, exist_ok=True)
             write_image(place / "source.png", clip.source)
             for number, picture in enumerate(clip.driving(track)):
                 write_image(place / "driving" / f"{number:04d}.png", picture)
 
 # %% ../../nbs/evaluation/31b_benchmark.ipynb #2a131cea
-def reference_films(
+def reference_videos(
     clip: Clip,
 ) -> dict[str, torch.Tensor]:  # (T, 3, S, S) each
     "What knows everything, what knows the motion, what does nothing, and what does something else."
@@ -246,13 +250,13 @@ def reference_films(
 # %% ../../nbs/evaluation/31b_benchmark.ipynb #202a350b
 @torch.no_grad()
 def judge_clip(
-    film: torch.Tensor,  # (T, 3, S, S): what a method made
+    video: torch.Tensor,  # (T, 3, S, S): what a method made
     clip: Clip,
     reader: FaceReader,
 ) -> dict[str, float]:
-    "Motion, identity and picture scores of one film, without its first frame: there is nothing to do in it."
-    film, truth = film[1:], clip.truth[1:]
-    seen, wanted, start = reader(film), reader(truth), reader(clip.source[None])
+    "Motion, identity and picture scores of one video, without its first frame: there is nothing to do in it."
+    video, truth = video[1:], clip.truth[1:]
+    seen, wanted, start = reader(video), reader(truth), reader(clip.source[None])
     face = lambda points: align(points, start.landmarks[0])[:, 36:]  # eyes and mouth, the head's motion taken out
     missed = lambda mine, right: (mine - right).square().sum()
     explained = lambda mine, right, still: 1 - (missed(mine, right) / missed(still, right).clamp_min(1e-9)).item()
@@ -265,8 +269,8 @@ def judge_clip(
         "pose deg": off("pose"),
         "jaw": off("jaw"),
         "identity": (seen.identity @ start.identity[0]).mean().item(),
-        "psnr": psnr(film, truth).mean().item(),
-        "ssim": ssim(film, truth).mean().item(),
+        "psnr": psnr(video, truth).mean().item(),
+        "ssim": ssim(video, truth).mean().item(),
     }
 
 # %% ../../nbs/evaluation/31b_benchmark.ipynb #d03d780d
@@ -275,20 +279,22 @@ def benchmark(
     clips: Iterable[Clip] | None = None,  # the standard set when not given
     *,
     reader: FaceReader | None = None,  # the one that ships when not given
+    out: str | Path | None = None,  # folder for the report, see `save_report`; tried before the work begins
 ) -> Report:
     "Judge whatever animates a picture, on a fixed set, beside what knows more and what knows less."
     methods = methods if isinstance(methods, dict) else {"method": methods}
     refuse_names(methods)
+    out = None if out is None else output_folder(out)
     reader, values, seen, kept = reader or load_reader(), {}, [], {}
     for clip in draw_clips() if clips is None else clips:
-        references = reference_films(clip)
+        references = reference_videos(clip)
         for track in TRACKS:
-            films = references | {name: perform(method, clip, track) for name, method in methods.items()}
-            for name, film in films.items():
-                values.setdefault(name, []).append(judge_clip(film, clip, reader))
+            videos = references | {name: perform(method, clip, track) for name, method in methods.items()}
+            for name, video in videos.items():
+                values.setdefault(name, []).append(judge_clip(video, clip, reader))
             if not seen:
                 last = {"source": clip.source, "driving": clip.driving(track)[-1]}
-                last |= {name: film[-1] for name, film in films.items()}
+                last |= {name: video[-1] for name, video in videos.items()}
                 kept[track] = {name: to_bytes(picture) for name, picture in last.items()}
         seen.append(clip)
     if not seen:
@@ -298,4 +304,7 @@ def benchmark(
     rows, failures = tabulate(values, people, groups)
     count, _, size, _ = seen[0].truth.shape
     about = {"set": BENCHMARK, "hash": fingerprint(seen), "clips": len(seen), "frames": count, "size": size}
-    return Report(about | {"reader": reader.notes}, rows, failures, kept)
+    report = Report(about | {"reader": reader.notes}, rows, failures, kept)
+    if out is not None:
+        save_report(report, out)
+    return report

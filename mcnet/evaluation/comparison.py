@@ -23,10 +23,11 @@ OTHERS = 90_001  # seed of drawn people that no training has seen
 
 
 @functools.cache
+@functools.lru_cache(maxsize=2)
 def unseen_people(
     size: int,  # side of the pictures
 ) -> Pair:  # 24 pairs
-    "Drawn people who stand for everybody else."
+    "Drawn people who stand for everybody else; drawn once for each size, so do not change them."
     return FacePairs(8, 6, size, 24, seed=OTHERS).batch(0)
 
 

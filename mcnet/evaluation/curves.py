@@ -98,7 +98,7 @@ def run_reference(
     history.scores.insert(0, {"step": 0, "seconds": 0.0} | first)
     return history, torch.stack(stages)
 
-# %% ../../nbs/evaluation/31c_curves.ipynb #38c5c9a3
+# %% ../../nbs/evaluation/31c_curves.ipynb #8c02fc93
 class Band(typing.NamedTuple):
     "Where a number should be after so many steps."
 
@@ -113,7 +113,7 @@ def published_runs() -> dict[str, History]:
     text = resources.files("mcnet").joinpath("assets", "curves-tiny.json").read_text(encoding="utf-8")
     return {name: History(**run) for name, run in json.loads(text)["runs"].items()}
 
-
+# %% ../../nbs/evaluation/31c_curves.ipynb #38c5c9a3
 def expected(
     column: str = "gain",  # of losses or scores
     slack: float = 0.1,  # at least this share of the value is added on both sides

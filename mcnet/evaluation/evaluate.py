@@ -18,7 +18,7 @@ from torch import nn
 
 from ..baseline.grid import identity_grid, warp
 from ..core import Pair, UserError, check_shape
-from ..doors import atomic_path
+from ..doors import atomic_path, output_folder
 from .judges import JUDGES, Tool
 from mcnet.evaluation.metrics import (
     Predict,
@@ -41,7 +41,7 @@ __all__ = ['REFERENCES', 'IDENTITY_JUDGES', 'PLACE_JUDGES', 'DIGITS', 'INTERVAL'
            'reference_answers', 'measure_answer', 'judge_answers', 'tabulate', 'Report', 'show_scores', 'show_examples',
            'evaluate', 'same_person', 'other_person', 'save_report']
 
-# %% ../../nbs/evaluation/31a_evaluate.ipynb #c51cf390
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #03206588
 class Answer(typing.NamedTuple):
     "What a method made of one example, and where it looked, if it says so."
 
@@ -49,7 +49,7 @@ class Answer(typing.NamedTuple):
     deformation: torch.Tensor | None = None  # (h, w, 2)
     occlusion: torch.Tensor | None = None  # (1, h, w): high = keep, low = paint anew
 
-
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #c51cf390
 def ask(
     name: str,  # of the method
     method: nn.Module | Predict,  # a TalkingHead, or any function of a source and a driving batch
@@ -67,7 +67,7 @@ def ask(
     image, warped, flow, occlusion = (t[0].float().cpu() for t in (made.image, made.warped, *made.motion[:2]))
     return {f"{name}, own warp": Answer(warped, flow, occlusion), name: Answer(image, flow, occlusion)}
 
-# %% ../../nbs/evaluation/31a_evaluate.ipynb #f0d55ff4
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #a43b8b4c
 REFERENCES = ("copy", "blurred copy", "true-flow warp", "oracle", "shuffled driving")  # rows that are always ours
 
 
@@ -79,7 +79,7 @@ def refuse_names(
         if name.removesuffix(", own warp").strip().lower() in REFERENCES:
             raise UserError(f"a method is called {name}, like a reference of the table; give it another name")
 
-
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #f0d55ff4
 def reference_answers(
     example: Example,
 ) -> dict[str, Answer]:
@@ -95,11 +95,11 @@ def reference_answers(
         rows["oracle"] = Answer(example.truth)
     return rows
 
-# %% ../../nbs/evaluation/31a_evaluate.ipynb #9b3c7833
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #cc48fe2f
 IDENTITY_JUDGES = tuple(name for name in JUDGES if name.startswith(("AED", "CSIM")))  # judges of who it is
 PLACE_JUDGES = tuple(name for name in JUDGES if name.startswith("AKD"))  # of places, which two people do not share
 
-
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #7e49261f
 def measure_answer(
     answer: Answer,
     example: Example,
@@ -112,14 +112,15 @@ def measure_answer(
         pixels = {"psnr": score, "gain": score - psnr(source, truth), "l1": l1(image, truth)}
         pixels |= {"ssim": ssim(image, truth), "sharpness": sharpness(image, truth)}
         values = {name: value.item() for name, value in pixels.items()}
-    if example.deformation is not None and answer.deformation is not None:
-        flow = answer.deformation[None], example.deformation[None], example.visible[None]
+    truth, seen = example.deformation, example.visible
+    if truth is not None and seen is not None and answer.deformation is not None:
+        flow = answer.deformation[None], truth[None], seen[None]
         values["flow px"] = flow_error(*flow).item()
     if example.visible is not None and answer.occlusion is not None:
         values["hidden AP"] = occlusion_scores(answer.occlusion[None], example.visible[None])[0, 0].item()
     return values
 
-
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #9b3c7833
 def judge_answers(
     answers: dict[str, Answer],
     example: Example,
@@ -215,7 +216,7 @@ class Report:
         lost = [f"{measure} could not be told: {by}" for measure, by in self.failures.items()]
         return "\n".join([self.table(), *lost])
 
-# %% ../../nbs/evaluation/31a_evaluate.ipynb #765a85d4
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #8c0ad2e9
 def show_scores(
     report: Report,
     measures: list[str] | None = None,  # at most four are readable; the first four when not given
@@ -235,7 +236,7 @@ def show_scores(
         ax.margins(y=0.1)
     return figure
 
-
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #765a85d4
 def show_examples(
     report: Report,
 ):  # the figure
@@ -246,6 +247,12 @@ def show_examples(
 
 # %% ../../nbs/evaluation/31a_evaluate.ipynb #df3679b7
 THUMBNAIL = 128  # pixels: larger pictures are kept smaller while the best and the worst are being looked for
+
+
+def _score(example: Example, answers: dict[str, Answer], tools: list[Tool]) -> dict[str, dict[str, float]]:
+    "What the truth and the judges say of every answer."
+    judged = judge_answers(answers, example, tools)
+    return {name: measure_answer(answer, example) | judged[name] for name, answer in answers.items()}
 
 
 def _thumbnails(example: Example, image: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -268,19 +275,20 @@ def evaluate(
     tools: Iterable[Tool] = (),  # of `mcnet.evaluation.judges`, open
     motion: torch.Tensor | None = None,  # (N,) how much there is to do in each; L1 of copying when not given
     about: dict[str, typing.Any] | None = None,  # what to write beside the numbers: data, protocol …
+    out: str | Path | None = None,  # folder for the report, see `save_report`; tried before the work begins
 ) -> Report:
     "Score methods on examples beside what knows nothing and what knows everything. Raises `UserError`."
     methods = methods if isinstance(methods, dict) else {"network": methods}
     refuse_names(methods)
+    out = None if out is None else output_folder(out)
     main, tools = next(iter(methods)), list(tools)
     values, people, moved, kept = {}, [], [], []
     for example in examples:
         answers = reference_answers(example)
         for name, method in methods.items():
             answers |= ask(name, method, example)
-        judged = judge_answers(answers, example, tools)
-        for name, answer in answers.items():
-            values.setdefault(name, []).append(measure_answer(answer, example) | judged[name])
+        for name, scores in _score(example, answers, tools).items():
+            values.setdefault(name, []).append(scores)
         people.append(example.person)
         wanted = example.driving if example.truth is None else example.truth
         moved.append(l1(example.source[None], wanted[None]).item())
@@ -288,7 +296,7 @@ def evaluate(
     if not people:
         raise UserError("there is no example to evaluate; give at least one pair")
     if not values[main][0]:
-        fault = "films of two people have no true picture, so only judges can score them"
+        fault = "videos of two people have no true picture, so only judges can score them"
         raise UserError(f"{fault}; install one of their tools")
     motion = torch.tensor(moved) if motion is None else motion
     if len(motion) != len(people):
@@ -298,14 +306,17 @@ def evaluate(
     counts = {"pairs": len(people), "people": len(set(people)), "examples sorted by": key}
     sign = -1 if key in JUDGES and JUDGES[key].better == "smaller" else 1
     shown = _extremes([sign * scored[key] for scored in values[main]], kept)
-    return Report({**(about or {}), **counts}, rows, failures, shown)
+    report = Report({**(about or {}), **counts}, rows, failures, shown)
+    if out is not None:
+        save_report(report, out)
+    return report
 
-# %% ../../nbs/evaluation/31a_evaluate.ipynb #0fa605dc
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #2e63e91b
 def same_person(
     pairs: Iterable[Pair],  # batches
     people: Iterable[Hashable],  # who is on each pair, in order
 ) -> Iterator[Example]:
-    "Pairs of frames of one film: the driving frame is the truth. Too few or too many names raise `UserError`."
+    "Pairs of frames of one video: the driving frame is the truth. Too few or too many names raise `UserError`."
     names, nobody = iter(people), object()
     for pair in pairs:
         for source, driving in zip(*pair[:2]):
@@ -316,7 +327,7 @@ def same_person(
     if next(names, nobody) is not nobody:
         raise UserError("there are fewer pairs than names of people; give one name per pair, in order")
 
-
+# %% ../../nbs/evaluation/31a_evaluate.ipynb #0fa605dc
 def other_person(
     examples: Iterable[Example],
 ) -> Iterator[Example]:
@@ -335,11 +346,7 @@ def save_report(
     folder: str | Path,  # made when it does not exist
 ) -> list[Path]:  # the files
     "Write report.json, report.txt, scores.png and, where there are examples, examples.png."
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be a folder for results ({error.strerror}); choose another") from error
+    folder = output_folder(folder)
     groups = dict.fromkeys(row["group"] for row in report.rows)
     notes = [f"{name}: {value}" for name, value in report.to_dict().items() if name != "rows"]
     texts = {"report.json": json.dumps(report.to_dict(), indent=1, allow_nan=False)}

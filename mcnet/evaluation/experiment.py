@@ -16,28 +16,29 @@ from typing import NamedTuple
 import torch
 
 from ..animation.scene import open_driving
-from ..animation.weights import cache_folder, find_file, known_weights, load_network
+from ..animation.weights import cache_folder, find_file, known_weights, load_network, resolve
 from ..core import Pair, UserError, pick_device, seed_everything
 from ..data.footage import Footage, draw_people, open_footage
 from .comparison import compare_text, comparison_sets, score_sets
 from ..media.finders import pick_finder
 from ..memory.files import build, save_model
 from ..memory.network import MCNet, MCNetConfig
-from ..training.batches import mix
+from ..training.batches import mix_samples
+from ..training.checkpoints import run_folder
 from ..training.loop import train
 from ..training.perceptual import FilterFeatures, PerceptualLoss, VGGFeatures
 from ..training.progress import in_notebook
 from ..training.recipes import TrainConfig
 
 # %% auto #0
-__all__ = ['SHAPES', 'RECIPES', 'TUNING', 'KEPT', 'open_network', 'choose_config', 'face_squares', 'gather_pairs',
+__all__ = ['SHAPES', 'RECIPES', 'TUNING', 'UNGUIDED', 'open_network', 'choose_config', 'face_squares', 'gather_pairs',
            'first_process', 'read_features', 'Experiment', 'train_and_compare', 'describe_data', 'run_experiment']
 
 # %% ../../nbs/evaluation/31f_experiment.ipynb #bd592834
 SHAPES = ("tiny", "small", "paper", "fomm", "tpsm", "release")
 RECIPES = ("paper", "release", "guided")
 TUNING = {"learning_rate": 2e-4, "frozen_norms": True, "ema": 0.99, "faster": ""}  # from weights
-KEPT = {"flow": 0.0, "visibility": 0.0, "jacobian": 2.0}  # … and without a recipe: as the shipped weights, unguided
+UNGUIDED = {"flow": 0.0, "visibility": 0.0, "jacobian": 2.0}  # … and without a recipe: as the shipped weights, unguided
 
 
 def open_network(
@@ -64,11 +65,11 @@ def choose_config(
     **given: int | float | bool | None,  # settings of `TrainConfig`; None = the recipe's own
 ) -> TrainConfig:
     "The table of numbers that decides the run. Raises `UserError`."
-    gentle = (TUNING if recipe else TUNING | KEPT) if tuned else {}
+    gentle = (TUNING if recipe else TUNING | UNGUIDED) if tuned else {}
     recipe = recipe or ("guided" if people or tuned else "paper")
     if recipe not in RECIPES:
         raise UserError(f"there is no recipe called {recipe}; choose {', '.join(RECIPES)}")
-    if recipe == "guided" and not people and not gentle.keys() & KEPT:
+    if recipe == "guided" and not people and not gentle.keys() & UNGUIDED:
         raise UserError("guided learns from drawn people's true motion; add --people 200, or choose --recipe paper")
     if not given.get("steps") and not given.get("minutes"):
         raise UserError("say how long to train: --steps N, --minutes M, or both")
@@ -103,16 +104,17 @@ def gather_pairs(
     "Footage, drawn people, or both in every batch: eleven sixteenths footage. Raises `UserError`."
     if not data and not people:
         raise UserError("there is nothing to learn from; give --data, or some --people")
-    count, seed, footage = config.run.batch_size, config.run.seed, Footage(None, None)
+    count, seed = config.run.batch_size, config.run.seed
     real = 0 if not data else round(count * 11 / 16) if people else count
-    if data:
-        footage = open_footage(data, size, real, seed, read=functools.partial(face_squares, crop=crop))
-    if not people:
+    read = functools.partial(face_squares, crop=crop)
+    footage = open_footage(data, size, real, seed, read=read) if data else None
+    if footage is not None and not people:
         return footage
     known = {"truth": config.recipe == "guided", "cache": cache_folder() / "heads"}
     heads = draw_people(people, size, count - real, seed, **known, progress=progress)
-    pairs = heads if footage.pairs is None else mix([footage.pairs, heads], seed)
-    return footage._replace(pairs=pairs)
+    if footage is None:
+        return Footage(heads, None)
+    return footage._replace(pairs=mix_samples([footage.pairs, heads], seed))
 
 # %% ../../nbs/evaluation/31f_experiment.ipynb #2815c3f6
 def first_process() -> bool:
@@ -165,7 +167,7 @@ def train_and_compare(
         rows = train(model, pairs, config, perceptual=perceptual, **wishes).rows
     scores["after"] = score_sets(model, sets)
     file, last = str(out / "weights.safetensors"), rows[-1]
-    return Experiment(file, last["step"], round(last["seconds"], 1), config.recipe, scores)
+    return Experiment(file, int(last["step"]), round(last["seconds"], 1), config.recipe, scores)
 
 # %% ../../nbs/evaluation/31f_experiment.ipynb #04bca5c3
 def describe_data(
@@ -205,6 +207,9 @@ def run_experiment(
     given["batch_size"] = given.get("batch_size") or (8 if one_video else 16)
     config = choose_config(recipe, people=people, tuned=bool(weights), **given)
     pick_device(device)  # what is wrong is said before anything is drawn
+    inputs = ([resolve(weights)] if weights else []) + ([data] if data else [])
+    if first_process() and out.exists():  # a new folder is made when the training begins, and not before
+        run_folder(out, inputs, config)
     loss = read_features(perceptual)
     seed_everything(int(given["seed"] or 0))
     model = open_network(weights, shape, size)
@@ -212,6 +217,5 @@ def run_experiment(
     footage = gather_pairs(data, people, side, config, crop=crop, progress=progress)
     sets = comparison_sets(data.name if data else "", footage.held, side, tuned=bool(weights))
     notes = describe_data(model, weights, data, people) | {"recipe": config.recipe}
-    how = {"tuned": bool(weights), "perceptual": loss, "out": out, "notes": notes, "device": device}
-    how["inputs"] = [weights] if weights else []
+    how = {"tuned": bool(weights), "perceptual": loss, "out": out, "notes": notes, "inputs": inputs, "device": device}
     return train_and_compare(model, footage.pairs, sets, config, **how)

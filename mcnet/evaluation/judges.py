@@ -22,7 +22,7 @@ from ..media.pictures import to_bytes
 __all__ = ['Tool', 'WORK_SIDE', 'JUDGES', 'OWN_TOOLS', 'Seen', 'join_seen', 'MediapipeJudge', 'DlibJudge', 'FaceAlignmentJudge',
            'landmark_distance', 'Judge', 'find_judge', 'Verdict', 'judge_seen', 'ask_judges', 'embedding_distance',
            'embedding_cosine', 'shape_agreement', 'head_angles', 'pose_error', 'jitter', 'openings', 'follow',
-           'judge_film']
+           'judge_video']
 
 # %% ../../nbs/evaluation/30b_judges.ipynb #14c89e26
 class Seen(typing.NamedTuple):
@@ -44,7 +44,7 @@ def join_seen(
 ) -> Seen:
     "What was seen in several batches, as one."
     columns = zip(*parts, strict=True)
-    return Seen(*(None if column[0] is None else torch.cat(column) for column in columns))
+    return Seen._make(None if column[0] is None else torch.cat(column) for column in columns)
 
 
 Tool = Callable[[torch.Tensor], Seen]  # pictures (N, 3, S, S) in [0, 1] -> what it saw; it has a .name
@@ -96,11 +96,11 @@ class DlibJudge:
 
     def __init__(self):
         try:
-            import dlib
+            dlib = importlib.import_module("dlib")
         except ImportError as error:
             raise UserError("these judges need dlib; pip install 'mcnet[dlib]'") from error
         package = importlib.util.find_spec("face_recognition_models")  # importing it would need an old setuptools
-        if package is None:
+        if package is None or not package.submodule_search_locations:
             raise UserError("dlib is here without its models; pip install face-recognition-models")
         models = Path(package.submodule_search_locations[0]) / "models"
         self._find = dlib.get_frontal_face_detector()
@@ -163,7 +163,7 @@ def landmark_distance(
     check_shape(prediction, "N L 2", "the prediction's landmarks", **sizes)
     return (prediction - truth).norm(dim=-1).mean(1) * (WORK_SIDE - 1) / 2
 
-# %% ../../nbs/evaluation/30b_judges.ipynb #748fa0bd
+# %% ../../nbs/evaluation/30b_judges.ipynb #7b1f2027
 class Judge(typing.NamedTuple):
     "A measure, the tool it looks through and the unit of its answer."
 
@@ -173,7 +173,7 @@ class Judge(typing.NamedTuple):
     better: str  # smaller or larger
     compare: Callable[[Seen, Seen], torch.Tensor]  # prediction, reference -> (N,), NaN where either has no face
 
-
+# %% ../../nbs/evaluation/30b_judges.ipynb #f0dbd150
 JUDGES = {
     judge.name: judge
     for judge in (
@@ -193,7 +193,7 @@ OWN_TOOLS = {  # what the papers measured with
     "AKD": "face-alignment", "AED": "OpenFace", "CSIM": "ArcFace", "AUCON": "Py-Feat", "PRMSE": "Py-Feat"
 }  # fmt: skip
 
-
+# %% ../../nbs/evaluation/30b_judges.ipynb #748fa0bd
 def find_judge(
     name: str,  # as in JUDGES
 ) -> Judge:
@@ -243,7 +243,7 @@ class Verdict(typing.NamedTuple):
             lines.append(f"  {model:{wide}} {value}   no face on {int(missed.sum())} of {len(missed)}")
         return "\n".join(lines)
 
-# %% ../../nbs/evaluation/30b_judges.ipynb #7c47d997
+# %% ../../nbs/evaluation/30b_judges.ipynb #1859dbf0
 def judge_seen(
     name: str,  # as in JUDGES
     predictions: dict[str, Seen],  # model -> what the judge's tool saw on its N pictures
@@ -255,7 +255,7 @@ def judge_seen(
     missed = {model: ~seen.found for model, seen in predictions.items()}
     return Verdict(judge, values, missed | {"(reference)": ~reference.found})
 
-
+# %% ../../nbs/evaluation/30b_judges.ipynb #7c47d997
 def ask_judges(
     tools: Iterable[Tool],  # open: MediapipeJudge(path), DlibJudge()
     predictions: dict[str, torch.Tensor],  # model -> (N, 3, S, S) in [0, 1]
@@ -321,9 +321,9 @@ def pose_error(
     "Root of the mean square of the differences in yaw, pitch and roll."
     return (head_angles(prediction) - head_angles(truth)).square().mean(1).sqrt()
 
-# %% ../../nbs/evaluation/30b_judges.ipynb #b28d7b3d
+# %% ../../nbs/evaluation/30b_judges.ipynb #c0f67db6
 def jitter(
-    landmarks: torch.Tensor,  # (T, L, 2), (x, y) in [-1, 1], one film
+    landmarks: torch.Tensor,  # (T, L, 2), (x, y) in [-1, 1], one video
 ) -> float:  # pixels of 256 per frame²; NaN if no three frames in a row show a face
     "How much the landmarks shake: mean length of their acceleration."
     second = landmarks[2:] - 2 * landmarks[1:-1] + landmarks[:-2]  # (T - 2, L, 2)
@@ -339,7 +339,7 @@ def openings(
     wide = gap(points["eyes"]).clamp_min(1e-6)
     return {"mouth": gap(points["lips"]) / wide, "eyes": (gap(points["lids"][0]) + gap(points["lids"][1])) / 2 / wide}
 
-
+# %% ../../nbs/evaluation/30b_judges.ipynb #529246c6
 def follow(
     prediction: torch.Tensor,  # (T,), NaN where unknown
     driving: torch.Tensor,  # (T,)
@@ -350,16 +350,16 @@ def follow(
     size = (a.square().sum() * b.square().sum()).sqrt()
     return (a @ b / size).item() if known.sum() > 2 and size > 1e-12 else float("nan")
 
-
-def judge_film(
-    prediction: torch.Tensor,  # (T, L, 2) landmarks of the film that was made
-    driving: torch.Tensor,  # (T, L, 2) landmarks, by the same tool, of the film that drove it
+# %% ../../nbs/evaluation/30b_judges.ipynb #b28d7b3d
+def judge_video(
+    prediction: torch.Tensor,  # (T, L, 2) landmarks of the video that was made
+    driving: torch.Tensor,  # (T, L, 2) landmarks, by the same tool, of the video that drove it
 ) -> dict[str, float]:  # extra jitter (pixels of 256 per frame²), correlations of mouth and eyes, share of frames known
     "Does it shake more than what drove it, and do mouth and eyes open when they should?"
     sizes = check_shape(driving, "T L 2", "the driving's landmarks")
     check_shape(prediction, "T L 2", "the prediction's landmarks", **sizes)
     known = (prediction + driving).isfinite().flatten(1).all(1)
-    both = [torch.where(known[:, None, None], film, torch.nan) for film in (prediction, driving)]
+    both = [torch.where(known[:, None, None], video, torch.nan) for video in (prediction, driving)]
     mine, theirs = map(openings, both)
     extra = jitter(both[0]) - jitter(both[1])
     scores = {part: follow(mine[part], theirs[part]) for part in mine}

@@ -20,7 +20,7 @@ from .pixels import check_pictures
 __all__ = ['Predict', 'l1', 'psnr', 'sharpness', 'copy_source', 'predicting', 'blurred', 'Scores', 'bootstrap_mean',
            'score_pairs', 'thirds', 'number_people', 'align', 'motion_correlation']
 
-# %% ../../nbs/evaluation/30d_metrics.ipynb #81b10f0a
+# %% ../../nbs/evaluation/30d_metrics.ipynb #c1ac9101
 def l1(
     prediction: torch.Tensor,  # (B, 3, H, W) in [0, 1]
     truth: torch.Tensor,  # (B, 3, H, W) in [0, 1]
@@ -41,7 +41,7 @@ def psnr(
     squared = (prediction - truth).square().flatten(1).mean(1)
     return 10 * torch.log10(data_range**2 / squared.clamp(min=1e-10 * data_range**2))
 
-
+# %% ../../nbs/evaluation/30d_metrics.ipynb #81b10f0a
 def sharpness(
     prediction: torch.Tensor,  # (B, 3, H, W) in [0, 1]
     truth: torch.Tensor,  # (B, 3, H, W) in [0, 1]
@@ -56,7 +56,7 @@ def sharpness(
     wanted = energy(truth)
     return torch.where(wanted > 1e-10, energy(prediction) / wanted.clamp(min=1e-10), torch.nan)
 
-# %% ../../nbs/evaluation/30d_metrics.ipynb #60b20829
+# %% ../../nbs/evaluation/30d_metrics.ipynb #39add4a6
 Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # source, driving (B, 3, H, W) -> (B, 3, H, W)
 
 
@@ -81,7 +81,7 @@ def predicting(
 
     return predict
 
-
+# %% ../../nbs/evaluation/30d_metrics.ipynb #60b20829
 def blurred(
     predict: Predict,
     sigma: float = 0.7,  # pixels
@@ -189,7 +189,7 @@ def number_people(
     numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
     return torch.tensor([numbers[name] for name in names])
 
-# %% ../../nbs/evaluation/30d_metrics.ipynb #805e9b00
+# %% ../../nbs/evaluation/30d_metrics.ipynb #3d2e3659
 def align(
     landmarks: torch.Tensor,  # (T, L, 2)
     reference: torch.Tensor | None = None,  # (L, 2); the mean shape when not given
@@ -206,7 +206,7 @@ def align(
     x, y = centred.unbind(-1)
     return torch.stack([a * x - b * y, b * x + a * y], dim=-1) + reference.mean(0)  # (T, L, 2)
 
-
+# %% ../../nbs/evaluation/30d_metrics.ipynb #805e9b00
 def motion_correlation(
     prediction: torch.Tensor,  # (T, L, 2) landmarks over time; frames with NaN are left out
     truth: torch.Tensor,  # (T, L, 2)

@@ -5,6 +5,7 @@
 # %% ../../nbs/evaluation/30a_pixels.ipynb #6a3f871b
 from __future__ import annotations
 
+import functools
 import typing
 import warnings
 from collections.abc import Callable
@@ -61,7 +62,8 @@ def _ssim_map(
     maps = torch.stack([x, y, x * x + y * y, x * y])
     for axis in (-1, -2):
         length = maps.shape[axis] - len(window) + 1
-        maps = sum(weight * maps.narrow(axis, i, length) for i, weight in enumerate(window.tolist()))
+        shifted = (weight * maps.narrow(axis, i, length) for i, weight in enumerate(window.tolist()))
+        maps = functools.reduce(torch.add, shifted)
     mean_x, mean_y, squares, products = maps
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     levels = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
@@ -158,6 +160,8 @@ class _Backbone(nn.Module):
             module = nn.Conv2d(n.inside, n.outside, n.kernel, n.stride, padding=min(2, n.kernel // 2))
             module.load_state_dict({kind: tensors[f"features.{n.index}.{kind}"] for kind in ("weight", "bias")})
             self.convolutions.append(module.requires_grad_(False))
+        self.mean: torch.Tensor
+        self.deviation: torch.Tensor
         self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1))
         self.register_buffer("deviation", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))
 
@@ -200,10 +204,8 @@ class LPIPS(nn.Module):
         truth: torch.Tensor,  # (B, 3, H, W) in [0, 1]
     ) -> torch.Tensor:  # (B,), smaller is better
         check_pictures(prediction, truth)
-        total = 0.0
-        for a, b, head in zip(self.backbone(prediction.float()), self.backbone(truth.float()), self.heads):
-            total = total + ((a - b).square() * head).sum(1).flatten(1).mean(1)  # (B,)
-        return total
+        layers = zip(self.backbone(prediction.float()), self.backbone(truth.float()), self.heads)
+        return functools.reduce(torch.add, (((a - b).square() * h).sum(1).flatten(1).mean(1) for a, b, h in layers))
 
 # %% ../../nbs/evaluation/30a_pixels.ipynb #87a3ae72
 _RIGHT_EYE = [33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246]
@@ -247,7 +249,7 @@ def region_l1(
 ) -> torch.Tensor:  # (B,), smaller is better; NaN where the region is unknown or outside the picture
     "Mean absolute difference inside one region of the face."
     check_pictures(prediction, truth)
-    inside = region_mask(landmarks, *truth.shape[-2:], region).to(truth.device)
+    inside = region_mask(landmarks, truth.shape[-2], truth.shape[-1], region).to(truth.device)
     difference = ((prediction - truth).abs().mean(1, keepdim=True) * inside).flatten(1).sum(1)
     return difference / inside.flatten(1).sum(1)  # 0 / 0 = NaN
 

@@ -35,7 +35,7 @@ def flow_error(
     weight = visible[:, 0].to(pixels)
     return (pixels * weight).sum((1, 2)) / weight.sum((1, 2))
 
-# %% ../../nbs/evaluation/30c_truth.ipynb #4cddbb85
+# %% ../../nbs/evaluation/30c_truth.ipynb #a5fac793
 def ranking_scores(
     score: torch.Tensor,  # (N,): the higher, the surer
     positive: torch.Tensor,  # (N,) bool
@@ -51,7 +51,7 @@ def ranking_scores(
     area = misses / misses.sum() * (found - hits / 2) / hits.sum()
     return precision.sum().item(), area.sum().item()
 
-
+# %% ../../nbs/evaluation/30c_truth.ipynb #4cddbb85
 def occlusion_scores(
     occlusion: torch.Tensor,  # (B, 1, h, w): high = keep, low = paint anew
     visible: torch.Tensor,  # (B, 1, H, W): the truth
@@ -115,7 +115,8 @@ def draw_examples(
         poses = sample_poses(frames, generator=generator, occluders=0.0)
         drawn = render(combine(cast[i], poses), size, truth=True)
         order = (torch.arange(frames) - max(1, frames // 3)) % frames
-        deformation, visible = true_deformation(Rendered(*(value[order] for value in drawn)), drawn)
+        first = Rendered._make(value[order] for value in drawn if value is not None)
+        deformation, visible = true_deformation(first, drawn)
         driving = render(combine(cast[(i + 1) % people], poses), size).image if cross else drawn.image
         for j, source in enumerate(order.tolist()):
             pictures = drawn.image[source], driving[j], drawn.image[j]

@@ -15,14 +15,14 @@ import torch
 from torch import nn
 
 from ..core import Config, UserError
-from ..doors import load_weights, save_weights
 from .network import MCNet, MCNetConfig
+from ..weightfile import load_weights, save_weights
 
 # %% auto #0
 __all__ = ['KINDS', 'Kind', 'find_kind', 'kind_of', 'build', 'save_model', 'check_fit', 'fit_weights', 'read_config',
            'load_model']
 
-# %% ../../nbs/memory/15b_files.ipynb #2e58db13
+# %% ../../nbs/memory/15b_files.ipynb #f475e83f
 class Kind(NamedTuple):
     "How a network of one kind is made."
 
@@ -51,7 +51,7 @@ def find_kind(
     known = KINDS[name]
     return known if isinstance(known, Kind) else Kind(_found(known[0]), _found(known[1]))
 
-
+# %% ../../nbs/memory/15b_files.ipynb #2e58db13
 def kind_of(
     config: Config,
 ) -> str:  # a key of `KINDS`
@@ -94,7 +94,7 @@ def _names(names: list[str], shown: int = 3) -> str:
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more
 
-# %% ../../nbs/memory/15b_files.ipynb #6477237c
+# %% ../../nbs/memory/15b_files.ipynb #3a335647
 def check_fit(
     wanted: dict[str, torch.Tensor],  # a network's state dict; only shapes are looked at
     tensors: dict[str, torch.Tensor],  # one that should fit
@@ -112,7 +112,7 @@ def check_fit(
     if text:
         raise UserError(f"{text}; load {origin} with the config it was trained with")
 
-
+# %% ../../nbs/memory/15b_files.ipynb #6477237c
 def fit_weights(
     model: nn.Module,
     tensors: dict[str, torch.Tensor],  # a state dict that should fit

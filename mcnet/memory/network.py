@@ -27,8 +27,8 @@ from .modconv import ScaleAwareMemory
 from .scale import ScaleConfig
 
 # %% auto #0
-__all__ = ['LARGEST', 'TINY', 'SMALL', 'FOMM', 'RELEASE', 'PARTS', 'check_sizes', 'check_config', 'memory_parts', 'MCNetConfig',
-           'build_compensator', 'MCNet', 'with_compensator', 'PartCost', 'network_cost']
+__all__ = ['LARGEST', 'TINY', 'SMALL', 'FOMM', 'RELEASE', 'NETWORK_PARTS', 'check_sizes', 'check_config', 'memory_parts',
+           'MCNetConfig', 'build_compensator', 'MCNet', 'with_compensator', 'PartCost', 'network_cost']
 
 # %% ../../nbs/memory/15a_network.ipynb #fad9b253
 LARGEST = {"image_size": 4096, "blocks": 16, "residual_blocks": 64, "levels": 16, "num_sets": 256}  # else 8192
@@ -91,7 +91,7 @@ def memory_parts(
         raise UserError("this config has no complete memory; give memory, scale and dynamic")
     return config.memory, config.scale, config.dynamic
 
-# %% ../../nbs/memory/15a_network.ipynb #c609062f
+# %% ../../nbs/memory/15a_network.ipynb #53709d34
 TINY = {
     "image_size": 64,
     "keypoints": KeypointConfig(num_keypoints=12, width=16, cap=96, blocks=4, scale=0.5, kernel=5),
@@ -112,6 +112,8 @@ FOMM = {
     "motion": MotionConfig(num_keypoints=10),
     "generator": GeneratorConfig((64, 128, 256), residual_blocks=(6, 0, 0), composite=False, skips=False),
 }
+
+# %% ../../nbs/memory/15a_network.ipynb #c609062f
 RELEASE = {  # page 16a says why
     "motion": MotionConfig(align_corners=False),
     "generator": GeneratorConfig(blend_last=True),
@@ -176,7 +178,7 @@ class MCNetConfig(Config):
         "64 px with motion at 32: trained in minutes to hours on a laptop's CPU."
         return cls(**TINY)
 
-# %% ../../nbs/memory/15a_network.ipynb #f785d7ce
+# %% ../../nbs/memory/15a_network.ipynb #85b36d5b
 def build_compensator(
     config: MCNetConfig,
 ) -> Compensator:
@@ -190,7 +192,7 @@ def build_compensator(
     key_value = DynamicKeyValue(width, config.dynamic) if config.dynamic else PlainKeyValue(width)
     return MemoryCompensation(config.generator.channels[::-1], config.memory, bank, key_value)
 
-
+# %% ../../nbs/memory/15a_network.ipynb #8fab825b
 class MCNet(TalkingHead):
     "The network that a config describes (MCNet Fig. 2)."
 
@@ -208,7 +210,7 @@ class MCNet(TalkingHead):
         self.config = config
         self.own = type(compensator).__name__ if compensator else ""  # what the config says nothing about
 
-
+# %% ../../nbs/memory/15a_network.ipynb #f785d7ce
 def with_compensator(
     network: MCNet,
     compensator: Compensator,  # for instance one of page 11's controls
@@ -219,7 +221,7 @@ def with_compensator(
     return twin
 
 # %% ../../nbs/memory/15a_network.ipynb #93d650ed
-PARTS = ("detector", "motion", "generator.encoder", "generator.compensator", "generator.decoder")
+NETWORK_PARTS = ("detector", "motion", "generator.encoder", "generator.compensator", "generator.decoder")
 
 
 class PartCost(NamedTuple):
@@ -238,6 +240,6 @@ def network_cost(
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         twin(picture, picture)
     flops, root = counter.get_flop_counts(), type(model).__name__
-    work = {name: sum(flops.get(f"{root}.{name}", {}).values()) // 2 for name in PARTS}
-    costs = {name: PartCost(count_parameters(model.get_submodule(name)), work[name]) for name in PARTS}
+    work = {name: sum(flops.get(f"{root}.{name}", {}).values()) // 2 for name in NETWORK_PARTS}
+    costs = {name: PartCost(count_parameters(model.get_submodule(name)), work[name]) for name in NETWORK_PARTS}
     return costs | {"total": PartCost(count_parameters(model), sum(flops["Global"].values()) // 2)}

@@ -24,7 +24,7 @@ from .release import ReleasedMCNet
 
 # %% auto #0
 __all__ = ['UNIT', 'OFFICIAL', 'SUFFIXES', 'NOTES', 'official_beginnings', 'official_names', 'official_shape', 'to_state_dicts',
-           'infer_config', 'from_state_dicts', 'Checkpoint', 'read_checkpoint', 'from_checkpoint', 'Conversion',
+           'infer_config', 'from_state_dicts', 'Checkpoint', 'read_official', 'from_checkpoint', 'Conversion',
            'convert']
 
 # %% ../../nbs/memory/16b_official.ipynb #e31f9476
@@ -57,7 +57,7 @@ OFFICIAL = {  # how our part's name begins -> how the authors' does
     "generator.compensator.difference": f"{UNIT}.diff_conv",
 }
 
-# %% ../../nbs/memory/16b_official.ipynb #6a39ecd4
+# %% ../../nbs/memory/16b_official.ipynb #e4e1d852
 def official_beginnings(
     config: MCNetConfig,
 ) -> dict[str, str]:  # how our names begin -> how the authors' do
@@ -72,7 +72,7 @@ def official_beginnings(
             found[f"generator.decoder.levels.{level}.blocks.{block}"] = f"generator.resblock.{next(number)}"
     return found
 
-
+# %% ../../nbs/memory/16b_official.ipynb #6a39ecd4
 def official_names(
     model: ReleasedMCNet,
 ) -> dict[str, str]:  # our tensor -> the authors', beginning with generator. or kp_detector.
@@ -207,7 +207,7 @@ def from_state_dicts(
         state[ours].copy_(given[theirs].reshape(state[ours].shape))
     return model.eval()
 
-# %% ../../nbs/memory/16b_official.ipynb #96d858af
+# %% ../../nbs/memory/16b_official.ipynb #0274c254
 class Checkpoint(NamedTuple):
     "What a file of the authors' training holds that is needed to animate."
 
@@ -215,7 +215,7 @@ class Checkpoint(NamedTuple):
     kp_detector: dict[str, torch.Tensor]
     left_out: list[str]  # what else is there: discriminator, optimisers, epoch
 
-
+# %% ../../nbs/memory/16b_official.ipynb #96d858af
 def _load_tensors(path: Path):
     "torch.load without running code; what it cannot read is said in one sentence."
     if not path.is_file():
@@ -235,7 +235,7 @@ def _load_tensors(path: Path):
         raise UserError(f"{path} is not a checkpoint that PyTorch can read; give the authors' .pth.tar file") from error
 
 # %% ../../nbs/memory/16b_official.ipynb #8bb6c95f
-def read_checkpoint(
+def read_official(
     path: str | Path,  # .pth.tar or .pth, as the authors' training writes it
 ) -> Checkpoint:
     "Find the two networks in a checkpoint, without running code from it. Raises `UserError`."
@@ -261,7 +261,7 @@ def from_checkpoint(
     noise: bool = False,  # draw fresh noise at every call, as the authors' inference does
 ) -> ReleasedMCNet:  # in eval mode; `.notes` says what the weights may be used for, and what was left out
     "The authors' network, straight from their file. Raises `UserError`."
-    generator, kp_detector, left_out = read_checkpoint(path)
+    generator, kp_detector, left_out = read_official(path)
     try:
         model = from_state_dicts(generator, kp_detector, noise=noise)
     except UserError as error:

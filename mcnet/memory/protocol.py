@@ -17,7 +17,7 @@ from ..core import UserError
 # %% auto #0
 __all__ = ['Edit', 'Change', 'SomeMemory', 'Reading', 'mix', 'pick', 'Usage', 'perplexity', 'count_usage', 'Entries', 'Memory']
 
-# %% ../../nbs/memory/10b_protocol.ipynb #1ae2f2cb
+# %% ../../nbs/memory/10b_protocol.ipynb #b8a3c634
 class Reading(NamedTuple):
     "What N questions heard of M entries."
 
@@ -34,7 +34,7 @@ class Reading(NamedTuple):
         nothing = self.weights.new_zeros(*self.weights.shape[:2], self.keys.shape[1])
         return nothing.scatter_add(2, self.indices, self.weights)
 
-
+# %% ../../nbs/memory/10b_protocol.ipynb #7ced253e
 def mix(
     keys: torch.Tensor,  # (B or 1, M, C)
     values: torch.Tensor,  # (B or 1, M, *D)
@@ -44,7 +44,7 @@ def mix(
     answer = weights @ values.flatten(2)  # (B, N, D)
     return Reading(answer.unflatten(2, values.shape[2:]), keys, values, weights)
 
-
+# %% ../../nbs/memory/10b_protocol.ipynb #1ae2f2cb
 def pick(
     keys: torch.Tensor,  # (B or 1, M, C)
     values: torch.Tensor,  # (B or 1, M, *D)
@@ -59,7 +59,7 @@ def pick(
     answer = (weights.reshape(*weights.shape, *[1] * (heard.ndim - 3)) * heard).sum(2)
     return Reading(answer, keys, values, weights, indices)
 
-# %% ../../nbs/memory/10b_protocol.ipynb #f2160eb8
+# %% ../../nbs/memory/10b_protocol.ipynb #e02e65de
 class Usage(NamedTuple):
     "How often the entries of a memory were heard."
 
@@ -75,7 +75,7 @@ def perplexity(
     "e to the entropy: how many entries are heard, if they were heard alike."
     return torch.special.entr(shares).sum(-1).exp()
 
-
+# %% ../../nbs/memory/10b_protocol.ipynb #f2160eb8
 def count_usage(
     readings: Iterable[Reading],  # of one memory; some may know fewer entries than others
 ) -> Usage:
@@ -158,7 +158,7 @@ class Memory(nn.Module):
         "A copy whose values are all their mean: whoever asks whatever, hears the same."
         return self.edited({"value": lambda entries: entries.mean(1, keepdim=True).expand_as(entries)})
 
-# %% ../../nbs/memory/10b_protocol.ipynb #12a14d58
+# %% ../../nbs/memory/10b_protocol.ipynb #6ab930c6
 def _order(count: int, seed: int) -> torch.Tensor:
     "The same random order each time."
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
@@ -179,7 +179,7 @@ def _function(change: Change, before: Edit | None = None) -> Edit:
 
 SomeMemory = TypeVar("SomeMemory", bound=Memory)
 
-
+# %% ../../nbs/memory/10b_protocol.ipynb #12a14d58
 def _edited(memory: SomeMemory, changes: Mapping[str, Change]) -> SomeMemory:
     "What is computed is changed on its way, what is stored in the copy."
     twin = copy.deepcopy(memory)

@@ -17,9 +17,9 @@ from torch import nn
 from ..baseline.compensator import Compensator, NoCompensation
 from ..baseline.generator import Generator, GeneratorConfig
 from ..core import Config, Keypoints, Motion, Pair, half_precision
-from ..doors import load_weights
 from ..heads.faces import FacePairs
 from ..training.losses import consistency_loss
+from ..weightfile import load_weights
 
 # %% auto #0
 __all__ = ['POINTS', 'TrialConfig', 'Task', 'TrialPairs', 'make_painter', 'paint', 'train_painter', 'hidden_psnr', 'Trials',
@@ -186,7 +186,7 @@ def read_painter(
     painter.load_state_dict(tensors)
     return painter.eval()
 
-# %% ../../nbs/memory/10a_trial.ipynb #2224c2e1
+# %% ../../nbs/memory/10a_trial.ipynb #86aaa7c6
 class Difference(typing.NamedTuple):
     "How much better one variant is than another, in dB."
 
@@ -196,7 +196,7 @@ class Difference(typing.NamedTuple):
     seeds: int
     spread: float  # standard deviation of the difference from seed to seed
 
-
+# %% ../../nbs/memory/10a_trial.ipynb #2224c2e1
 def paired_difference(
     scores: torch.Tensor,  # (seeds, people)
     rival: torch.Tensor,  # (seeds, people), same seeds, same people

@@ -5,6 +5,7 @@
 # %% ../../nbs/training/08d_adversarial.ipynb #b0aaab9a
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -44,7 +45,7 @@ class PatchDiscriminator(nn.Module):
     ) -> torch.Tensor:  # (B, 1, h, w): one logit per patch
         return self.layers(image).float()
 
-# %% ../../nbs/training/08d_adversarial.ipynb #a09e8a27
+# %% ../../nbs/training/08d_adversarial.ipynb #0d9688b2
 FORMS: dict[str, tuple[Callable, Callable, Callable]] = {  # discriminator: real, made; generator: made
     "bce": (lambda d: F.softplus(-d), F.softplus, lambda d: F.softplus(-d)),
     "least-squares": (lambda d: (1 - d).square(), torch.square, lambda d: (1 - d).square()),
@@ -68,7 +69,7 @@ def discriminator_loss(
     for_real, for_made, _ = _form(form)
     return for_real(real.float()).mean(), for_made(made.float()).mean()
 
-
+# %% ../../nbs/training/08d_adversarial.ipynb #a09e8a27
 def adversarial_loss(
     made: torch.Tensor,  # logits of made pictures
     form: str = "hinge",  # bce, least-squares or hinge
@@ -140,4 +141,5 @@ def feature_matching_loss(
     made: list[torch.Tensor],  # … of the made one
 ) -> torch.Tensor:  # scalar, a sum over layers
     "A made picture looks to the discriminator like the true one; the true one's features are held still."
-    return sum((a.detach() - b).abs().float().mean() for a, b in zip(real, made, strict=True))
+    apart = ((a.detach() - b).abs().float().mean() for a, b in zip(real, made, strict=True))
+    return functools.reduce(torch.add, apart)

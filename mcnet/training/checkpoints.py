@@ -27,15 +27,15 @@ from torch import nn
 
 from ..baseline.layers import channels_last
 from ..core import Notice, UserError, pick_device
-from ..doors import atomic_path, remove_leftovers
+from ..doors import atomic_path, output_folder, remove_leftovers, same_file
 from .recipes import TrainConfig, copy_buffers, freeze_norms
 from .terms import Objective, Player, precision
 
 # %% auto #0
-__all__ = ['DETERMINANT', 'KEPT', 'PARTS', 'FREE', 'FULL', 'History', 'Learner', 'TrainState', 'start_run', 'look_at_losses',
-           'explain_failure', 'save_checkpoint', 'BrokenCheckpoint', 'read_checkpoint', 'averaged_weights',
-           'load_checkpoint', 'find_checkpoints', 'resume', 'hold_folder', 'Stopped', 'stop_requests', 'stop_text',
-           'is_best']
+__all__ = ['DETERMINANT', 'KEPT', 'LEARNER_STATES', 'FREE', 'FULL', 'History', 'Learner', 'TrainState', 'start_run',
+           'look_at_losses', 'explain_failure', 'save_checkpoint', 'BrokenCheckpoint', 'read_checkpoint',
+           'averaged_weights', 'load_checkpoint', 'find_checkpoints', 'resume', 'run_folder', 'hold_folder', 'Stopped',
+           'stop_requests', 'stop_text', 'is_best']
 
 # %% ../../nbs/training/09d_checkpoints.ipynb #0503a0d8
 @dataclasses.dataclass
@@ -179,7 +179,7 @@ def explain_failure(
 
 # %% ../../nbs/training/09d_checkpoints.ipynb #5c737fa9
 KEPT = ("step", "seconds", "reached", "pending", "names")  # what a checkpoint keeps as it is
-PARTS = ("model", "average", "optimizer", "scaler")  # … and of each player, as state dicts
+LEARNER_STATES = ("model", "average", "optimizer", "scaler")  # … and of each player, as state dicts
 FREE = {"steps", "minutes", "log_every", "save_minutes", "milestones", "compile", "keep", "tensorboard"}  # may change
 FULL = "the disk seems to be full; make room and start the same run again: it goes on from the last whole checkpoint"
 
@@ -199,7 +199,7 @@ def save_checkpoint(
     players = {}
     for learner in state.learners:
         copy_buffers(learner.average, learner.model)
-        players[learner.player.name] = {part: getattr(learner, part).state_dict() for part in PARTS}
+        players[learner.player.name] = {part: getattr(learner, part).state_dict() for part in LEARNER_STATES}
     values = {"players": players, "config": state.config.to_dict(), "history": dataclasses.asdict(state.history)}
     values |= {name: getattr(state, name) for name in KEPT}
     path = Path(path)
@@ -252,6 +252,14 @@ def averaged_weights(
     return players[player or next(iter(players))]["average"]
 
 # %% ../../nbs/training/09d_checkpoints.ipynb #772476d9
+def _refuse_settings(path: str | Path, values: dict, config: TrainConfig):
+    "Go on with the run's own settings, or not at all."
+    old, new = TrainConfig.from_dict(values["config"]).settings(), config.settings()
+    other = [f"{name} = {old[name]}" for name in new if name not in FREE and old[name] != new[name]]
+    if other:
+        raise UserError(f"{path} was trained with {', '.join(other)}; use the same settings or another folder")
+
+
 def load_checkpoint(
     state: TrainState,  # changed in place
     path: str | Path,
@@ -262,12 +270,9 @@ def load_checkpoint(
     if list(values.get("players", {})) != list(mine):
         had = ", ".join(values.get("players", {})) or "an older mcnet"
         raise UserError(f"{path} is of {had}, this run of {', '.join(mine)}; use the same, or another folder")
-    old, new = TrainConfig.from_dict(values["config"]).settings(), state.config.settings()
-    other = [f"{name} = {old[name]}" for name in new if name not in FREE and old[name] != new[name]]
-    if other:
-        raise UserError(f"{path} was trained with {', '.join(other)}; use the same settings or another folder")
+    _refuse_settings(path, values, state.config)
     for name, learner in mine.items():
-        for part in PARTS:
+        for part in LEARNER_STATES:
             if values["players"][name][part]:  # a scaler that does nothing has nothing to say
                 getattr(learner, part).load_state_dict(values["players"][name][part])
     state.history = History(**values["history"])
@@ -313,6 +318,35 @@ def resume(
     if main:
         remove_leftovers(folder)
 
+# %% ../../nbs/training/09d_checkpoints.ipynb #f290f325
+def _look_ahead(paths: list[Path], config: TrainConfig):
+    "Say what `resume` would refuse; a damaged checkpoint is no matter where an older one is whole."
+    for path in paths:
+        try:
+            values = read_checkpoint(path)
+        except BrokenCheckpoint:
+            if path == paths[-1]:
+                raise
+            continue
+        return _refuse_settings(path, values, config)
+
+
+def run_folder(
+    folder: str | Path,  # of a run; made if it is not there
+    inputs: Iterable[str | Path] = (),  # what the run reads: never written
+    config: TrainConfig | None = None,  # of this run: could it go on from what lies in the folder?
+) -> Path:
+    "All that can be said against a run's folder before the work begins (raises `UserError`)."
+    folder = output_folder(folder, inputs)
+    weights = folder / "weights.safetensors"
+    if weights.exists() and any(same_file(weights, path) for path in inputs):
+        raise UserError(f"{weights} is what this run starts from and would be overwritten; choose another folder")
+    if weights.exists() and not find_checkpoints(folder):
+        raise UserError(f"{weights} is there without a checkpoint and would be overwritten; choose another folder")
+    if config is not None:
+        _look_ahead(find_checkpoints(folder), config)
+    return folder
+
 # %% ../../nbs/training/09d_checkpoints.ipynb #12c3668c
 @contextmanager
 def hold_folder(
@@ -325,12 +359,7 @@ def hold_folder(
     if not main:
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = folder / "weights.safetensors"
-    if any(Path(path).exists() and weights.exists() and weights.samefile(path) for path in inputs):
-        raise UserError(f"{weights} is what this run starts from and would be overwritten; choose another folder")
-    if weights.exists() and not find_checkpoints(folder):
-        raise UserError(f"{weights} is there without a checkpoint and would be overwritten; choose another folder")
+    folder = run_folder(folder, inputs)
     lock = FileLock(folder / "run.lock", timeout=0)
     try:
         lock.acquire()

@@ -33,7 +33,7 @@ def focus_loss(
     difference = (prediction.float() - target.float()).abs().mean(1, keepdim=True)  # (B, 1, H, W)
     return (near * difference).sum() / near.sum().clamp(min=1)
 
-# %% ../../nbs/training/08c_guidance.ipynb #32d9a1ad
+# %% ../../nbs/training/08c_guidance.ipynb #20fd4224
 EYES, MOUTH = slice(0, 12), slice(12, 32)  # among the points of `Pair.focus`
 
 
@@ -50,7 +50,7 @@ def enlarge_around(
     grid = identity_grid(size, size, device=points.device, dtype=points.dtype)  # (size, size, 2)
     return warp(image, ((low + high) / 2)[:, None, None] + reach[:, None, None, None] * grid, padding="border")
 
-
+# %% ../../nbs/training/08c_guidance.ipynb #32d9a1ad
 def close_up_loss(
     prediction: torch.Tensor,  # (B, 3, H, W)
     target: torch.Tensor,  # (B, 3, H, W)

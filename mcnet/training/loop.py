@@ -22,8 +22,9 @@ from safetensors import SafetensorError
 from torch import nn
 
 from ..baseline.grid import resize_map
+from ..baseline.talking_head import TalkingHead
 from ..core import Pair, Prediction, UserError
-from ..doors import atomic_path, save_weights
+from ..doors import atomic_path
 from ..plots import setup, show_strip
 from . import checkpoints
 from .batches import batches, count_samples, map_tensors, to_device
@@ -40,11 +41,12 @@ from mcnet.training.checkpoints import (
 from .progress import Ahead, Meter, in_notebook, pinned, reporting, tensorboard
 from .recipes import TrainConfig, copy_buffers, recompute_statistics, scheduled_rate, update_average
 from .terms import Player, RunProgress, Term, generator_player
+from ..weightfile import save_weights
 
 # %% auto #0
 __all__ = ['train_step', 'preview_figure', 'train_players', 'train']
 
-# %% ../../nbs/training/09f_loop.ipynb #03a415b5
+# %% ../../nbs/training/09f_loop.ipynb #f65240bd
 @contextmanager
 def _compiling(on: bool) -> Iterator[None]:
     "Say in one sentence that torch.compile failed: it needs a compiler, and not every machine has one."
@@ -57,6 +59,13 @@ def _compiling(on: bool) -> Iterator[None]:
         raise UserError(f"torch.compile failed ({why}); leave compile out, or install a C++ compiler") from error
 
 
+def _total(terms: dict[str, torch.Tensor]) -> torch.Tensor:
+    "The sum of what a player's terms say, or a sentence when none of them says anything."
+    if not terms:
+        raise UserError("no loss says anything about this sample; give a term that always does, or other samples")
+    return functools.reduce(torch.add, terms.values())
+
+# %% ../../nbs/training/09f_loop.ipynb #03a415b5
 @contextmanager
 def _held_still(modules: list[nn.Module]) -> Iterator[None]:
     "Networks through which gradients may pass, but that do not collect any."
@@ -69,7 +78,7 @@ def _held_still(modules: list[nn.Module]) -> Iterator[None]:
         for parameter in learning:
             parameter.requires_grad_(True)
 
-# %% ../../nbs/training/09f_loop.ipynb #6ae55374
+# %% ../../nbs/training/09f_loop.ipynb #d8319012
 def _gradients(
     state: TrainState, learner: Learner, parts: tuple[Any, ...], made: list[dict]
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
@@ -82,7 +91,7 @@ def _gradients(
         with nullcontext() if number == len(parts) - 1 else accelerator.no_sync(learner.objective):
             with _compiling(state.config.run.compile):
                 terms, watched, prediction = learner.objective(to_device(sample, state.device), progress, made[number])
-            learner.scaler.scale(sum(terms.values()) / len(parts)).backward()
+            learner.scaler.scale(_total(terms) / len(parts)).backward()
         if not last_learner:
             made[number][learner.player.name] = map_tensors(prediction, torch.Tensor.detach)
         for name, term in terms.items():
@@ -90,7 +99,7 @@ def _gradients(
         lowest += [] if watched is None else [watched.abs().amin(0)]  # (K,)
     return means, torch.stack(lowest).amin(0) if lowest else None
 
-
+# %% ../../nbs/training/09f_loop.ipynb #6ae55374
 def _move(state: TrainState, learner: Learner) -> dict[str, torch.Tensor]:
     "One step of a player's optimiser and of its average; the gradient norms of its nets."
     schedule, scaler, nets = state.config.schedule, learner.scaler, dict(learner.model.named_children())
@@ -123,7 +132,7 @@ def train_step(
             terms, nearest = _gradients(state, learner, parts, made)
         norms = _move(state, learner)
         who = "" if learner is state.learners[0] else f"{learner.player.name} "
-        columns |= {f"{who}loss": sum(terms.values())} | {f"{who}{name}": term for name, term in terms.items()}
+        columns |= {f"{who}loss": _total(terms)} | {f"{who}{name}": term for name, term in terms.items()}
         columns |= {f"gradient of {who}{name}": norm for name, norm in norms.items()}
         for k, value in enumerate(() if nearest is None else nearest):
             columns[f"{DETERMINANT}of {who}keypoint {k}"] = value
@@ -141,7 +150,7 @@ def _write_row(state: TrainState, meter: Meter):
     state.history.rows.append(now | means | meter.read())
     state.pending = []
 
-# %% ../../nbs/training/09f_loop.ipynb #caecadd0
+# %% ../../nbs/training/09f_loop.ipynb #e11d2578
 def preview_figure(
     prediction: Prediction,
     pair: Pair,
@@ -156,7 +165,7 @@ def preview_figure(
     titles = ["source", "driving\n= truth", "only\nwarped", "occlusion", "prediction"]
     return show_strip(table, titles, size=1.1, suptitle=title)
 
-
+# %% ../../nbs/training/09f_loop.ipynb #61bf2890
 def _draw_milestone(state: TrainState, preview: Pair, out: Path | None, log: Callable):
     "Held-out pairs by the averaged network: inline, into the folder, and for TensorBoard."
     prediction = state.average(preview.source.to(state.device), preview.driving.to(state.device))
@@ -171,7 +180,7 @@ def _draw_milestone(state: TrainState, preview: Pair, out: Path | None, log: Cal
         plt.show()
     plt.close(figure)
 
-
+# %% ../../nbs/training/09f_loop.ipynb #caecadd0
 @torch.no_grad()
 def _pass_milestone(state: TrainState, score: Callable | None, preview: Pair | None, out: Path | None, log: Callable):
     "Look at the averaged network: score it and draw."
@@ -188,7 +197,7 @@ def _agree(state: TrainState, seconds: float, who: str) -> tuple[float, str]:
     "The same time, and the same answer to 'who asked to stop?', on every process."
     if state.channel is None:
         return seconds, who
-    told = [None] * state.accelerator.num_processes
+    told = [(seconds, who)] * torch.distributed.get_world_size(state.channel)
     torch.distributed.all_gather_object(told, (seconds, who), group=state.channel)
     return max(time for time, _ in told), next((who for _, who in told if who), "")
 
@@ -230,18 +239,18 @@ def _run_steps(state: TrainState, stream: Iterator[Any], hooks: _Hooks) -> str:
         _write_row(state, meter)
     return "" if state.progress >= 1 else who
 
-# %% ../../nbs/training/09f_loop.ipynb #bcabe8e2
+# %% ../../nbs/training/09f_loop.ipynb #30b10b93
 @torch.no_grad()
 def _finish(state: TrainState, stream: Iterator[Any]):
     "The averaged weights become the networks', the first one's with batch-norm statistics of their own."
     for learner in state.learners:
-        torch._foreach_copy_(list(learner.model.parameters()), list(learner.average.parameters()))
+        update_average(learner.model, learner.average, decay=0)
         learner.model.eval()
     run, predict = state.config.run, state.learners[0].player.predict
     if not run.frozen_norms:
         recompute_statistics(state.model, itertools.islice(stream, run.norm_batches), state.device, predict)
 
-
+# %% ../../nbs/training/09f_loop.ipynb #de7980bd
 def _write_results(state: TrainState, out: Path, save: Callable | None):
     "The history, and the weights with the network's config, if it carries one, else with the run's."
     model, config = state.model, state.config
@@ -256,7 +265,7 @@ def _write_results(state: TrainState, out: Path, save: Callable | None):
     except (OSError, RuntimeError, SafetensorError) as error:  # how each library reports a full disk
         raise UserError(f"cannot write {path}: {FULL}") from error
 
-
+# %% ../../nbs/training/09f_loop.ipynb #bcabe8e2
 def _hooks(state: TrainState, out: Path | None, best: str, on_step: Callable | None, **tools: Callable) -> _Hooks:
     "What `train` was asked to do beside training; `tools`: report, log, milestone."
 
@@ -287,7 +296,7 @@ def train_players(
     best: str = "",  # name of one of them: its best milestone is kept as best.pt; "-name": less is better
     on_step: Callable | None = None,  # called with the TrainState after each step
     preview: Pair | None = None,  # held-out pairs to draw at each milestone
-    save: Callable | None = None,  # (path, network), writes the final weights; core.save_weights when not given
+    save: Callable | None = None,  # (path, network), writes the final weights; `save_weights` when not given
     device: str = "auto",  # auto, cpu, cuda or mps
 ) -> History:
     "Train until steps or minutes are used up; stopped at any moment (raises `Stopped`), it goes on from `out`."
@@ -321,7 +330,7 @@ def _learn(state: TrainState, samples: Iterable, out: Path | None, *, best: str,
 
 # %% ../../nbs/training/09f_loop.ipynb #d7f0967d
 def train(
-    model: nn.Module,  # a TalkingHead; ends with the averaged weights, in eval mode
+    model: TalkingHead,  # ends with the averaged weights, in eval mode
     pairs: Iterable[Pair],
     config: TrainConfig,
     *,

@@ -32,7 +32,8 @@ class RandomTransform:
     ):
         noise = torch.randn(batch, 3 + centres**2, 2, generator=generator).to(device)  # the same on every device
         matrix = torch.eye(2, 3, device=device) + affine * noise[:, :3].transpose(1, 2)  # (B, 2, 3)
-        control = identity_grid(centres, centres, device=device).reshape(1, -1, 2).expand(batch, -1, -1)  # (B, N, 2)
+        grid = identity_grid(centres, centres, device=matrix.device)
+        control = grid.reshape(1, -1, 2).expand(batch, -1, -1)  # (B, N, 2)
         self.spline = ThinPlateSpline(control, spline * noise[:, 3:], matrix)
 
     def points(

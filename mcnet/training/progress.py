@@ -135,9 +135,10 @@ def reporting(
     if not speak:
         yield lambda state: None
     elif in_notebook():
-        from IPython.display import display
+        from IPython.display import DisplayHandle
 
-        handle = display({"text/plain": "training …"}, raw=True, display_id=True)
+        handle = DisplayHandle()
+        handle.display({"text/plain": "training …"}, raw=True)
         yield lambda state: handle.update({"text/plain": describe(state)}, raw=True)
     elif sys.stdout.isatty():
         with Progress(BarColumn(), TextColumn("{task.description}")) as bar:

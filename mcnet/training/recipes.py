@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..core import Config, UserError
 from .batches import to_device
@@ -70,7 +71,7 @@ class RunSettings(Config):
             raise UserError(f"milestones are {str(self.milestones)[:40]}; give numbers in [0, 1] that rise")
 
 # %% ../../nbs/training/09c_recipes.ipynb #4a5e3904
-def _changed_parts(config: Config, changes: dict[str, Any]) -> dict[str, Config]:
+def _changed_parts(config: Config, changes: dict[str, Any]) -> dict[str, Any]:
     "The parts of a config with their settings changed, each where it belongs."
     parts = {field.name: changes.pop(field.name, getattr(config, field.name)) for field in dataclasses.fields(config)}
     for name, part in parts.items():
@@ -124,8 +125,9 @@ class TrainConfig(Config):
     @classmethod
     def guided(cls) -> TrainConfig:
         "For the shipped weights: the true flow and visibility of synthetic heads help while the network is young."
-        some = dict(distance=1.0, distance_threshold=0.08, consistency=1.0, flow=20.0, visibility=0.5, warped=2.0)
-        return cls(losses=LossWeights(**some), schedule=Schedule(minutes=60, faster="bank"))
+        losses = LossWeights(distance=1.0, distance_threshold=0.08, consistency=1.0)
+        losses = losses.replace(flow=20.0, visibility=0.5, warped=2.0)
+        return cls(losses=losses, schedule=Schedule(minutes=60, faster="bank"))
 
 # %% ../../nbs/training/09c_recipes.ipynb #39b72871
 def scheduled_rate(
@@ -149,10 +151,10 @@ def update_average(
     decay: float,  # 0 copies the model, 1 keeps the average
 ):
     "One step of an exponential moving average over all parameters."
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+    get_ema_multi_avg_fn(decay)(list(average.parameters()), list(model.parameters()), 0)
 
-# %% ../../nbs/training/09c_recipes.ipynb #f6ffe6c8
-def _norms(model: nn.Module) -> list[nn.Module]:
+# %% ../../nbs/training/09c_recipes.ipynb #ba12651e
+def _norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
     "Every batch norm in a network."
     return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
@@ -166,7 +168,7 @@ def copy_buffers(
     for mine, theirs in zip(average.buffers(), model.buffers(), strict=True):
         mine.copy_(theirs)
 
-
+# %% ../../nbs/training/09c_recipes.ipynb #f6ffe6c8
 @torch.no_grad()
 def recompute_statistics(
     model: nn.Module,  # changed in place; ends in eval mode

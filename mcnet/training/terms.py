@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..baseline.splines import ThinPlateSpline
+from ..baseline.talking_head import TalkingHead
 from ..core import Config, Motion, Pair, Prediction, UserError, half_precision
 from . import adversarial, guidance, losses
 from .perceptual import pyramid_l1_loss
@@ -23,7 +24,7 @@ __all__ = ['check_settings', 'LossWeights', 'RunProgress', 'Term', 'picture_term
            'keypoint_terms', 'guiding_terms', 'Player', 'generator_player', 'precision', 'Objective',
            'adversarial_term', 'discriminator_player']
 
-# %% ../../nbs/training/09a_terms.ipynb #d1185495
+# %% ../../nbs/training/09a_terms.ipynb #dc9d62b1
 def _fits(value: Any, kind: str, allowed: str | tuple[str, ...]) -> bool:
     "Whether a value has the type of its field and lies in the interval, or among the words."
     if kind == "bool":
@@ -39,7 +40,7 @@ def _fits(value: Any, kind: str, allowed: str | tuple[str, ...]) -> bool:
     above = value >= low if allowed[0] == "[" else value > low
     return above and (value <= high if allowed[-1] == "]" else value < high)
 
-
+# %% ../../nbs/training/09a_terms.ipynb #d1185495
 def check_settings(
     config: Config,
     limits: dict[str, str | tuple[str, ...]],  # name -> interval or words; a number without one is in [0, inf)
@@ -118,6 +119,8 @@ def picture_terms(
     weights: LossWeights,
 ) -> list[Term]:
     "How far the picture is from the driving frame."
+    if perceptual is None and (weights.perceptual or weights.close_up):
+        raise UserError("perceptual or close_up has a weight, but perceptual is None; give it, or set both to 0")
 
     def compare(loss, part="image"):
         return lambda prediction, pair, progress: loss(getattr(prediction, part), pair.driving).float()
@@ -127,7 +130,7 @@ def picture_terms(
             return guidance.focus_loss(prediction.image, pair.driving, pair.focus)
 
     def close_up(prediction, pair, progress):
-        if pair.focus is not None:
+        if pair.focus is not None and perceptual is not None:
             return guidance.close_up_loss(prediction.image, pair.driving, pair.focus, perceptual).float()
 
     return [
@@ -146,9 +149,10 @@ def determinants(
 ) -> torch.Tensor:  # (2B, K); 1 where there are no Jacobians
     "Determinants of all keypoints' Jacobians: near 0, the motion between two frames explodes."
     both = prediction.source_keypoints, prediction.driving_keypoints
-    if both[0].jacobian is None:
+    jacobians = [points.jacobian for points in both if points.jacobian is not None]
+    if not jacobians:
         return torch.ones_like(torch.cat([points.value for points in both])[..., 0])
-    jacobian = torch.cat([points.jacobian for points in both]).float()  # (2B, K, 2, 2)
+    jacobian = torch.cat(jacobians).float()  # (2B, K, 2, 2)
     return jacobian[..., 0, 0] * jacobian[..., 1, 1] - jacobian[..., 0, 1] * jacobian[..., 1, 0]
 
 # %% ../../nbs/training/09a_terms.ipynb #cbfa76db
@@ -156,11 +160,11 @@ def _random_transform(images: torch.Tensor, progress: RunProgress) -> losses.Ran
     "Bendings for part i of n of a large batch: all are drawn, the part's own are kept."
     count, part = len(images), progress.part
     transform = losses.RandomTransform(count * progress.parts, generator=progress.generator(), device=images.device)
-    mine = [tensor[part * count : (part + 1) * count] for tensor in transform.spline[:3]]
-    transform.spline = ThinPlateSpline(*mine, transform.spline.metric)
+    spline, mine = transform.spline, slice(part * count, (part + 1) * count)
+    transform.spline = ThinPlateSpline(spline.control[mine], spline.weights[mine], spline.affine[mine], spline.metric)
     return transform
 
-# %% ../../nbs/training/09a_terms.ipynb #16db2f6c
+# %% ../../nbs/training/09a_terms.ipynb #7056b101
 class Equivariance:
     "Both laws of a detector from one look at the bent picture: the value is asked first, and leaves the Jacobian's."
 
@@ -182,7 +186,7 @@ class Equivariance:
         left, self.left = self.left, None
         return self.look(prediction, pair, progress)[1] if left is None else left
 
-
+# %% ../../nbs/training/09a_terms.ipynb #16db2f6c
 def keypoint_terms(
     detector: nn.Module,
     weights: LossWeights,
@@ -213,11 +217,12 @@ def guiding_terms(weights: LossWeights) -> list[Term]:
 
     def told(which):
         def loss(prediction, pair, progress):
-            known = () if pair.visible is None else pair.visible[:, 0, 0, 0].isfinite().nonzero()[:, 0]
-            if not len(known):
-                return prediction.warped.new_zeros(())
+            truth, seen, nothing = pair.deformation, pair.visible, prediction.warped.new_zeros(())
+            if truth is None or seen is None:
+                return nothing
+            known = seen[:, 0, 0, 0].isfinite().nonzero()[:, 0]
             motion = Motion(prediction.motion.deformation[known], prediction.motion.occlusion[known])
-            return getattr(guidance.flow_losses(motion, pair.deformation[known], pair.visible[known]), which)
+            return getattr(guidance.flow_losses(motion, truth[known], seen[known]), which) if len(known) else nothing
 
         return loss
 
@@ -228,7 +233,7 @@ def guiding_terms(weights: LossWeights) -> list[Term]:
     terms = [Term(which, fading(getattr(weights, which)), told(which)) for which in ("flow", "visibility")]
     return [term for term in terms if getattr(weights, term.name)] + [Term("landmarks", weights.landmarks, landmarks)]
 
-# %% ../../nbs/training/09a_terms.ipynb #44d4d75d
+# %% ../../nbs/training/09a_terms.ipynb #a1458630
 @dataclasses.dataclass
 class Player:
     "Somebody who learns in a run: a network, what it is to make smaller, and how it steps."
@@ -242,9 +247,9 @@ class Player:
     tools: tuple[nn.Module, ...] = ()  # networks that its terms use and that do not learn: VGG19, a critic of lips …
     watch: Callable | None = None  # prediction -> (N, K) determinants; the smallest one is named when a run breaks
 
-
+# %% ../../nbs/training/09a_terms.ipynb #44d4d75d
 def generator_player(
-    model: nn.Module,  # a TalkingHead: forward(source, driving) -> Prediction, with a `detector`
+    model: TalkingHead,
     perceptual: Callable | None,  # (prediction, truth) -> scalar
     weights: LossWeights,
     extra: Iterable[Term] = (),  # further terms: your own
@@ -308,7 +313,7 @@ class Objective(nn.Module):
                     values[term.name] = weight * value
         return values, self.watch(prediction).detach() if self.watch else None, prediction
 
-# %% ../../nbs/training/09a_terms.ipynb #dc0e3a7f
+# %% ../../nbs/training/09a_terms.ipynb #baee0350
 def adversarial_term(
     discriminator: nn.Module,
     weight: float = 1.0,
@@ -329,7 +334,7 @@ def adversarial_term(
 
     return Term("adversarial", lambda progress: weight if progress.step >= start else 0.0, doubt)
 
-
+# %% ../../nbs/training/09a_terms.ipynb #dc0e3a7f
 def discriminator_player(
     discriminator: nn.Module,
     form: str = "hinge",  # bce, least-squares or hinge

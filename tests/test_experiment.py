@@ -6,7 +6,8 @@ import json
 import pytest
 import torch
 
-from mcnet.cli.train import train as command
+from mcnet.animation.weights import find_file
+from mcnet.cli.train import train_command
 from mcnet.core import Pair, UserError
 from mcnet.data import footage as footages
 from mcnet.data.augment import Augment
@@ -150,14 +151,59 @@ def test_a_run_goes_on(footage, tmp_path, monkeypatch, capsys):
     random = lambda size: Pair(*torch.rand(2, 2, 3, size, size))
     monkeypatch.setattr("mcnet.evaluation.comparison.unseen_people", random)
     line = {"out": tmp_path / "run", "data": footage / "video.mp4", "device": "cpu", "batch_size": 2, "people": 0}
-    command(**line, weights="tiny-synthetic", steps=1, as_json=True)
+    train_command(**line, weights="tiny-synthetic", steps=1, as_json=True)
     first = json.loads(capsys.readouterr().out)
     assert first["steps"] == 1 and set(first["scores"]) == {"copy", "before", "after"}
     assert list(first["scores"]["after"]) == ["video.mp4, held out", "other people"]
-    command(**line, weights="tiny-synthetic", steps=2)
+    train_command(**line, weights="tiny-synthetic", steps=2)
     said = capsys.readouterr().out
     assert "after 2 steps" in said and "video.mp4, held out: PSNR" in said and said.count("→") == 6
     with pytest.raises(UserError, match="batch_size = 2"):
-        command(**line | {"batch_size": 4}, weights="tiny-synthetic", steps=4)
+        train_command(**line | {"batch_size": 4}, weights="tiny-synthetic", steps=4)
     notes = experiment.open_network(str(tmp_path / "run" / "weights.safetensors"), None, None).notes
     assert notes["licence"] == "Apache-2.0; as your footage allows" and "footage of your own" in notes["data"]
+
+
+@pytest.mark.parametrize("name", ["run", "run/weights.safetensors", "linked"])
+def test_a_run_never_overwrites_what_it_starts_from(footage, tmp_path, monkeypatch, name):
+    "By whatever name: the folder of the run, the file in it, a link. Said before anything is drawn or learned."
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "weights.safetensors").write_bytes(find_file("tiny-synthetic").read_bytes())
+    (tmp_path / "linked").symlink_to(out)
+    monkeypatch.setattr(experiment, "gather_pairs", lambda *_, **__: pytest.fail("people were drawn"))
+    with pytest.raises(UserError, match="starts from and would be overwritten"):
+        train_command(out=out, weights=str(tmp_path / name), steps=1, device="cpu")
+    with pytest.raises(UserError, match="is an input"):
+        train_command(out=footage / "plain", data=footage / "plain", steps=1, device="cpu")
+
+
+def test_a_bad_folder_is_said_before_people_are_drawn(tmp_path, monkeypatch):
+    "Python users are told as soon as those of the command."
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(experiment, "gather_pairs", lambda *_, **__: pytest.fail("people were drawn"))
+    with pytest.raises(UserError, match="is a file, not a folder"):
+        experiment.run_experiment(tmp_path / "file", steps=1, device="cpu")
+
+
+def test_a_login_page_does_not_poison_a_run(footage, tmp_path, monkeypatch):
+    "Weights that are a web page are refused by name; the same line with the true file works in the same folder."
+    random = lambda size: Pair(*torch.rand(2, 2, 3, size, size))
+    monkeypatch.setattr("mcnet.evaluation.comparison.unseen_people", random)
+    before, page = tmp_path / "before", b"<!DOCTYPE html><html><body>Please log in</body></html>"
+    before.mkdir()
+    line = {"out": tmp_path / "run", "data": footage / "video.mp4", "device": "cpu", "batch_size": 2, "people": 0}
+    for name in ("before", "before/weights.safetensors"):
+        (before / "weights.safetensors").write_bytes(page)
+        with pytest.raises(UserError, match="web page"):
+            train_command(**line, weights=str(tmp_path / name), steps=1)
+    (before / "weights.safetensors").write_bytes(find_file("tiny-synthetic").read_bytes())
+    train_command(**line, weights=str(before), steps=1)
+    assert (tmp_path / "run" / "weights.safetensors").is_file()
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(page)
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="checkpoint.pt is not a complete checkpoint"):
+        patch.setattr(experiment, "gather_pairs", lambda *_, **__: pytest.fail("the footage was read"))
+        train_command(**line, weights=str(before), steps=2)
+    (tmp_path / "run" / "checkpoint.pt").unlink()
+    (tmp_path / "run" / "weights.safetensors").unlink()
+    train_command(**line, weights=str(before), steps=2)
