@@ -1,5 +1,6 @@
 "Videos and pictures of every make: each gives the right frames at the right time, or one sentence that says why not."
 
+import gc
 import importlib.util
 import io
 import json
@@ -1032,3 +1033,11 @@ def test_notes_in_another_alphabet(tmp_path):
     content = video_file(tmp_path / "a.mkv").read_bytes()
     (tmp_path / "a.mkv").write_bytes(content.replace(b"Lavf", b"L\xe4vf"))
     assert content.count(b"Lavf") and len(list(open_video(tmp_path / "a.mkv").read())) == 7
+
+
+def test_no_frame_outlives_its_video(tmp_path):
+    "A thousand videos read one after the other leave no frame behind, and with it a decoder's memory."
+    path = video_file(tmp_path / "a.mp4")
+    gc.collect()
+    kept = [torch.stack(list(read_frames(path))) for _ in range(3)]
+    assert len(kept) == 3 and not [found for found in gc.get_objects() if type(found) is av.VideoFrame]

@@ -5,6 +5,7 @@
 # %% ../../nbs/media/20e_frames.ipynb #5cca05d8
 from __future__ import annotations
 
+import gc
 import typing
 import warnings
 from bisect import bisect_left, bisect_right
@@ -225,6 +226,7 @@ def read_frames(
                     warnings.warn(Notice(text), stacklevel=2)
             pixels = _to_pixels(frame, width, height, converter)
             yield _turn(pixels, turn) if turn else pixels
+    gc.collect(1)  # PyAV's side data and its frame hold each other, and a decoder's memory with them: 2 MB a video
 
 # %% ../../nbs/media/20e_frames.ipynb #8253d3e6
 class Pace(typing.NamedTuple):
