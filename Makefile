@@ -46,7 +46,7 @@ test: lint  ## every check; the last line counts them
 
 lint: $(VENV)/.installed-dev  ## style and types of the Python files
 	@$(BIN)/ruff check --quiet
-	@$(BIN)/basedpyright --baselinemode=discard --pythonpath $(BIN)/python
+	@$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 export: $(VENV)/.installed-dev  ## write mcnet/ from the notebooks
 	@$(BIN)/nbdev_export

@@ -22,7 +22,7 @@ STAND_IN = {"av": "", "av/video": "", "av/video/reformatter": "VideoReformatter 
 
 
 def prepare(site: Path, wheels: Path | None) -> dict[str, str]:
-    "Unpack wheels; the environment in which `python` finds them, and mcnet. PyAV's 36 MB may stay at home: no films."
+    "Unpack wheels; the environment in which `python` finds them, and mcnet. PyAV's 36 MB may stay at home: no videos."
     site.mkdir(parents=True, exist_ok=True)
     if wheels:
         install = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-compile", "--upgrade"]

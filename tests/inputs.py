@@ -1,4 +1,4 @@
-"Small files for the tests of what users hand in: pictures, films and weights, all made here."
+"Small files for the tests of what users hand in: pictures, videos and weights, all made here."
 
 import io
 import struct
@@ -21,7 +21,7 @@ def picture(width=70, height=90):
     return Image.fromarray((colours * 255).byte().numpy())
 
 
-def film(path, frames=7, fps=25, width=64, height=64):
+def video_file(path, frames=7, fps=25, width=64, height=64):
     "A video of a bright disc that goes to the right; the path is given back."
     y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
     disc = [((x + 0.5 - t / frames) ** 2 + y**2 < 0.2).float() for t in range(frames)]
@@ -52,7 +52,7 @@ def as_bytes(image, form, **options):
     return buffer.getvalue()
 
 
-# ---- films of any make: what PyAV can be talked into
+# ---- videos of any make: what PyAV can be talked into
 
 
 def numbered(number, width=64, height=48):
@@ -117,7 +117,7 @@ def record(path, frames, codec="libx264", fmt="yuv420p", fps=25, *, ticks=None, 
 
 
 def flash_and_beep(path, *, sound_from=0.0, picture_from=0.0, sound="aac", times=None, seconds=4, flash=50):
-    """A black film with one white frame and a beep at the same moment. The sound (or the picture) may begin later than
+    """A black video with one white frame and a beep at the same moment. The sound (or the picture) may begin later than
     the file; `times` are the frames' seconds where they are not 25 a second."""
     times = times or [Fraction(n, 25) for n in range(25 * seconds)]
     with av.open(str(path), "w") as container:

@@ -11,7 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 import typer
-from inputs import film, picture, tiny_weights
+from inputs import picture, tiny_weights, video_file
 from repository import run, script
 
 from mcnet.cli import main as cli
@@ -26,7 +26,7 @@ def good(tmp_path_factory):
     "A folder with one good input of each kind."
     folder = tmp_path_factory.mktemp("good")
     picture().save(folder / "portrait.png")
-    film(folder / "driving.mp4")
+    video_file(folder / "driving.mp4")
     tiny_weights(folder / "weights.safetensors")
     return folder
 
@@ -81,6 +81,7 @@ def test_missing_files(animate, tmp_path):
     assert "nothing.mp4 does not exist" in animate(driving=tmp_path / "nothing.mp4")
     assert "holds no file that can be used" in animate(source=tmp_path)
     assert "is a folder" in animate(driving=tmp_path)
+    assert "longer than any file's name" in animate(source=tmp_path / f"{'x' * 300}.png")
 
 
 def test_not_a_picture(animate, tmp_path):
@@ -115,7 +116,7 @@ def test_no_moving_pictures(animate, tmp_path):
 
 @pytest.mark.parametrize("name", ["still.png", "still.jpg", "still.gif", "still.mp4"])
 def test_still_as_driving(animate, tmp_path, name):
-    film(tmp_path / name, frames=1) if name.endswith("mp4") else picture().save(tmp_path / name)
+    video_file(tmp_path / name, frames=1) if name.endswith("mp4") else picture().save(tmp_path / name)
     assert "only one frame" in animate(driving=tmp_path / name)
 
 
@@ -124,7 +125,7 @@ def test_too_small(animate, tmp_path):
     assert "1×1" in animate(source=tmp_path / "dot.png")
     picture(300, 2).save(tmp_path / "line.png")
     assert "300×2" in animate(source=tmp_path / "line.png")
-    assert "8×8" in animate(driving=film(tmp_path / "small.mp4", width=8, height=8))
+    assert "8×8" in animate(driving=video_file(tmp_path / "small.mp4", width=8, height=8))
 
 
 def test_unwritable_out(animate, good, tmp_path):
@@ -136,6 +137,8 @@ def test_unwritable_out(animate, good, tmp_path):
     (tmp_path / "file").touch()
     assert "cannot write" in animate(out=tmp_path / "file" / "out.mp4")
     assert "is an input" in animate(out=good / "driving.mp4")
+    assert "does not exist" in animate(out=tmp_path / "no" / "frames")
+    assert "longer than any file's name" in animate(out=tmp_path / ("x" * 300))
 
 
 def test_folder_without_permission(animate, tmp_path):

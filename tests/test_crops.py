@@ -1,4 +1,4 @@
-"Face crops and checks: boxes, cut and paste, one box per film, finders (made up, OpenCV's, MediaPipe's), sentences."
+"Face crops and checks: boxes, cut and paste, one box per video, finders (made up, OpenCV's, MediaPipe's), sentences."
 
 import math
 import subprocess
@@ -123,7 +123,7 @@ def test_wrong_shapes():
         cut(torch.zeros(1, 3, 20, 20), Box(0, 0, 5), 4)
 
 
-# ---- one box for a film
+# ---- one box for a video
 
 
 def script(faces_of_frame, count):
@@ -236,6 +236,7 @@ def fake_opencv(monkeypatch, folder):
     data = types.SimpleNamespace(haarcascades=str(folder) + "/")
     module = types.SimpleNamespace(__version__="9.9", CascadeClassifier=Cascade, data=data)
     monkeypatch.setitem(sys.modules, "cv2", module)
+    monkeypatch.setitem(sys.modules, "cv2.data", data)
 
 
 def test_opencv_squares_become_faces(monkeypatch, tmp_path):

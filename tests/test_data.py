@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from inputs import as_bytes, film, picture
+from inputs import as_bytes, picture, video_file
 from PIL import Image
 from repository import DATA
 
 from mcnet.core import Notice, UserError
 from mcnet.data import pairs as pairs_module
-from mcnet.data.augment import OURS, RELEASE, Augment
+from mcnet.data.augment import AS_RELEASE, OURS, Augment
 from mcnet.data.glance import glance, motion_signature
 from mcnet.data.layouts import ClipFile, check_data, find_clips, list_folder, shard_index
 from mcnet.data.pairs import ClipPairs, FramePairs, ListedPairs, PairRow, load_clip, read_pair_list
@@ -108,8 +108,8 @@ def test_no_clips_is_a_sentence(tmp_path):
 
 
 def damaged(path):
-    "A long film with noise in its middle, whose header and index are whole."
-    content = bytearray(film(path, 40, width=128, height=128).read_bytes())
+    "A long video with noise in its middle, whose header and index are whole."
+    content = bytearray(video_file(path, 40, width=128, height=128).read_bytes())
     start = content.index(b"mdat") + 4
     content[start + 1000 : start + 1400] = bytes(400)
     path.write_bytes(content)
@@ -133,7 +133,7 @@ def folder_of(sizes):
 
 
 def cut_off(path):
-    whole = film(path, 40).read_bytes()
+    whole = video_file(path, 40).read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
 
 
@@ -146,13 +146,13 @@ FAULTS = {  # kind -> file name, how to make it
     "empty": ("a.mp4", lambda path: path.touch()),
     "unreadable": ("a.webm", lambda path: path.write_text("<html>not found</html>")),
     "cut off": ("a.mp4", cut_off),
-    "still": ("a.mp4", lambda path: film(path, 1)),
-    "short": ("a.mp4", lambda path: film(path, 5)),
-    "small": ("a.mp4", lambda path: film(path, 20, width=48, height=48)),
-    "not square": ("a.mp4", lambda path: film(path, 20, width=96)),
+    "still": ("a.mp4", lambda path: video_file(path, 1)),
+    "short": ("a.mp4", lambda path: video_file(path, 5)),
+    "small": ("a.mp4", lambda path: video_file(path, 20, width=48, height=48)),
+    "not square": ("a.mp4", lambda path: video_file(path, 20, width=96)),
     "static": ("a.mp4", lambda path: write_video(path, torch.full((20, 3, 64, 64), 0.5), 25)),
-    "wrong suffix": ("a.avi", lambda path: film(path.with_suffix(".mp4"), 20).rename(path)),
-    "no film": ("a", heap),
+    "wrong suffix": ("a.avi", lambda path: video_file(path.with_suffix(".mp4"), 20).rename(path)),
+    "no video": ("a", heap),
     "mixed sizes": ("a", folder_of([(64, 64)] * 10 + [(80, 80)] * 10)),
 }
 
@@ -163,7 +163,7 @@ def test_fault_is_found(kind, tmp_path):
     name, make = FAULTS[kind]
     make(tmp_path / name)
     assert kind in [found for found, _ in glance(tmp_path / name).faults]
-    film(tmp_path / "good.mp4", 20)
+    video_file(tmp_path / "good.mp4", 20)
     report = check_data(tmp_path)
     assert kind in [fault.kind for fault in report.faults if fault.where == name]
     assert report.checked == 2 and kind in str(report)
@@ -181,14 +181,14 @@ def test_report(tmp_path):
     "Leaks, duplicates, missing and misnamed files, counts, sizes; the same with threads; short; as json."
     for n, name in enumerate(("train/anna/1.mp4", "train/ben/1.mp4", "test/anna/2.mp4")):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        film(tmp_path / name, 30 + n, fps=20)
+        video_file(tmp_path / name, 30 + n, fps=20)
     (tmp_path / "train/ben/copy.mp4").write_bytes((tmp_path / "train/ben/1.mp4").read_bytes())
-    (tmp_path / "train/ben/film.bin").write_bytes((tmp_path / "train/ben/1.mp4").read_bytes())
+    (tmp_path / "train/ben/video.bin").write_bytes((tmp_path / "train/ben/1.mp4").read_bytes())
     (tmp_path / "train/ben/portrait.png").write_bytes(as_bytes(picture(), "PNG"))
     done = []
     report = check_data(tmp_path, progress=lambda *pair: done.append(pair))
     assert {(f.kind, f.where) for f in report.faults} == {
-        ("leak", "anna"), ("duplicate", "train/ben/copy.mp4"), ("wrong suffix", "train/ben/film.bin"),
+        ("leak", "anna"), ("duplicate", "train/ben/copy.mp4"), ("wrong suffix", "train/ben/video.bin"),
     }  # fmt: skip
     assert report.clips == {"train": 3, "test": 1} and report.people == {"train": 2, "test": 1} and report.stills == 1
     assert report.frames == 30 + 31 + 31 + 32 and abs(report.minutes - report.frames / 20 / 60) < 1e-6
@@ -224,7 +224,7 @@ OUTSIDE = ["/etc/passwd", "../secret.mp4", "a/../../secret.mp4", "..\\secret.mp4
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_nothing_outside_a_folder_is_read(tmp_path, name):
     "Neither by a manifest nor by a pair list nor by the index of a shard."
-    film(tmp_path / "secret.mp4")
+    video_file(tmp_path / "secret.mp4")
     folder = tmp_path / "data"
     folder.mkdir()
     entry = {"file": name, "kind": "clip", "split": "train", "identity": "x"}
@@ -244,7 +244,7 @@ def test_nothing_outside_a_folder_is_read(tmp_path, name):
 
 def test_check_data_goes_on(tmp_path):
     "A pipe, a broken link, a file that may not be read: each is named, nothing is waited for, nothing ends the report."
-    film(tmp_path / "good.mp4", 20)
+    video_file(tmp_path / "good.mp4", 20)
     os.mkfifo(tmp_path / "pipe.mp4")
     os.mkfifo(tmp_path / "pipe.dat")
     (tmp_path / "lost.mp4").symlink_to("gone.mp4")
@@ -281,7 +281,7 @@ def test_identity_that_is_no_text(tmp_path, identity):
 
 def test_photos_and_sounds_are_no_misnamed_videos(tmp_path):
     "A HEIC photo beside its video is a Live Photo; alone it is a still. An m4a is sound."
-    film(tmp_path / "IMG_1.MOV", 20)
+    video_file(tmp_path / "IMG_1.MOV", 20)
     for name, brand in {"IMG_1.HEIC": b"heic", "IMG_2.HEIC": b"heic", "memo.m4a": b"M4A "}.items():
         (tmp_path / name).write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(20))
     report = check_data(tmp_path)
@@ -290,7 +290,7 @@ def test_photos_and_sounds_are_no_misnamed_videos(tmp_path):
 
 def test_trimmed_by_an_edit_list(tmp_path):
     "A phone trims by a note: the file holds all frames and shows the first two seconds. That is not cut off."
-    content = film(tmp_path / "whole.mp4", 100, width=128, height=128).read_bytes()
+    content = video_file(tmp_path / "whole.mp4", 100, width=128, height=128).read_bytes()
     place = content.index(b"elst") + 12
     scale = int.from_bytes(content[content.index(b"mvhd") + 16 :][:4], "big")
     (tmp_path / "whole.mp4").write_bytes(content[:place] + (2 * scale).to_bytes(4, "big") + content[place + 4 :])
@@ -321,7 +321,7 @@ def test_pair_list_from_excel(tmp_path):
 
 
 def test_cache_that_is_damaged(tmp_path):
-    film(tmp_path / "a.mp4")
+    video_file(tmp_path / "a.mp4")
     first = load_clip(tmp_path / "a.mp4", 64, cache=tmp_path / "cache").clone()
     (stored,) = (tmp_path / "cache").iterdir()
     for content in (b"", b"nothing", stored.read_bytes()[:500]):
@@ -329,6 +329,35 @@ def test_cache_that_is_damaged(tmp_path):
         stored.write_bytes(content)
         with pytest.warns(Notice, match="made anew"):
             assert torch.equal(load_clip(tmp_path / "a.mp4", 64, cache=tmp_path / "cache"), first)
+
+
+def test_cache_for_a_long_name(tmp_path):
+    "A name of 250 bytes leaves no room for what the cache adds to it."
+    path = video_file(tmp_path / ("ü" * 123 + ".mp4"))
+    first = load_clip(path, 64, cache=tmp_path / "cache")
+    (stored,) = (tmp_path / "cache").iterdir()
+    assert len(os.fsencode(path.name)) == 250 and stored.suffix == ".npy"
+    assert torch.equal(load_clip(path, 64, cache=tmp_path / "cache"), first)
+
+
+def test_an_animated_gif_is_a_clip(tmp_path):
+    write_video(tmp_path / "a.gif", torch.rand(20, 3, 64, 64), 25)
+    assert load_clip(tmp_path / "a.gif", 64).shape == (20, 3, 64, 64)
+    assert glance(tmp_path / "a.gif").frames == 20 and check_data(tmp_path).usable == 1
+
+
+def test_clips_that_cannot_be_decoded(tmp_path):
+    "One sentence that names the file, or a notice beside clips that can be used; and the report says why."
+    whole = video_file(tmp_path / "good.mp4", 40, width=128, height=128).read_bytes()
+    (tmp_path / "codec.mp4").write_bytes(whole.replace(b"avc1", b"zzzz"))
+    with pytest.raises(UserError, match="none of 1 clips can be used.*codec.mp4 is in a codec that nobody here"):
+        ClipPairs([tmp_path / "codec.mp4"], 64, 4)
+    with pytest.warns(Notice, match="1 of 2 files left out.*codec.mp4 is in a codec"):
+        assert ClipPairs(tmp_path, 64, 4, split="all").files == [tmp_path / "good.mp4"]
+    ((kind, detail),) = glance(tmp_path / "codec.mp4").faults
+    assert kind == "unreadable" and "in a codec that nobody here can decode" in detail
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    assert glance(tmp_path / "cut.mp4").faults == (("cut off", ""),)
 
 
 def test_ten_thousand_clips(monkeypatch):
@@ -375,16 +404,16 @@ def scene(seed, left, wall, side=SIDE):
 
 @pytest.fixture(scope="module")
 def television(tmp_path_factory):
-    "A folder of three films, made of two scenes and an empty one; the finder that knows who is where."
+    "A folder of three videos, made of two scenes and an empty one; the finder that knows who is where."
     folder = tmp_path_factory.mktemp("raw")
     (one, at_one), (two, at_two) = scene(1, 8, [0.2, 0.2, 0.3]), scene(2, 84, [0.8, 0.7, 0.7])
     empty = torch.full((12, 3, HEIGHT, WIDTH), 0.5)
-    film_one = torch.cat([one, two, empty])
-    write_video(folder / "anna.mp4", film_one, 25)
+    video_one = torch.cat([one, two, empty])
+    write_video(folder / "anna.mp4", video_one, 25)
     write_video(folder / "ben.mp4", torch.cat([two, one[:5]]), 25)
     (folder / "cut.mp4").write_bytes((folder / "ben.mp4").read_bytes()[:2000])
     write_video(folder / "dora.mp4", two, 25)
-    return folder, knowing(film_one, [*at_one, *at_two, *[[] for _ in empty]])
+    return folder, knowing(video_one, [*at_one, *at_two, *[[] for _ in empty]])
 
 
 OPTIONS = {"size": 64, "min_frames": 10, "min_face": 16}
@@ -528,7 +557,7 @@ def test_prepare_loses_nothing(television, tmp_path):
         for record in (out / ".done").glob("*.json"):
             record.write_text(broken)
         report = prepare_clips(tmp_path / "d", out, finder=finder, **OPTIONS)
-        assert report.films == 1 and report.done_before == 0 and report.clips == {"train": 1}
+        assert report.videos == 1 and report.done_before == 0 and report.clips == {"train": 1}
         assert (out / "clips/.mine").exists() and (out / ".done/.mine").exists()
     for wrong in (float("nan"), 0, 1e9):
         with pytest.raises(UserError, match="fps is"):
@@ -551,17 +580,17 @@ def test_split_by_identity():
 def test_both_frames_get_the_same_change():
     "Equal frames stay equal under every recipe, whatever the dice say; different pairs get different changes."
     pictures = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    for recipe in (OURS, RELEASE, Augment(flip=1.0, strength=0)):
+    for recipe in (OURS, AS_RELEASE, Augment(flip=1.0, strength=0)):
         changed, mirrored = recipe(pictures.repeat(2, 1, 1, 1), torch.Generator().manual_seed(1))
         assert torch.equal(changed[:6], changed[6:]) and not torch.equal(changed[:6], pictures)
     generator = torch.Generator().manual_seed(0)
     shares = [r(torch.zeros(8000, 3, 1, 1), generator)[1].float().mean() for r in (OURS._replace(strength=0),)]
-    assert abs(shares[0] - 0.5) < 0.03 and RELEASE.flip == 0.25
+    assert abs(shares[0] - 0.5) < 0.03 and AS_RELEASE.flip == 0.25
 
 
 def test_focus_is_mirrored_with_the_picture(tmp_path):
     "The points of a mirrored pair lie where the mirrored picture has them."
-    film(tmp_path / "a.mp4", 9)  # a bright disc that goes to the right
+    video_file(tmp_path / "a.mp4", 9)  # a bright disc that goes to the right
 
     def brightest(images):
         "The middle of the disc, 68 times."
@@ -580,7 +609,7 @@ def test_focus_is_mirrored_with_the_picture(tmp_path):
 
 def test_pairs_come_in_both_orders(tmp_path):
     "Why reversing time needs no code: a pair and its reverse are equally likely."
-    film(tmp_path / "a.mp4", 12)
+    video_file(tmp_path / "a.mp4", 12)
     rows = ClipPairs(tmp_path, 64, 4).pairs
     assert 0.45 < (rows[:, 1] < rows[:, 2]).float().mean() < 0.55
 
@@ -593,7 +622,7 @@ def clips(tmp_path_factory):
     "Eleven clips."
     folder = tmp_path_factory.mktemp("clips")
     for n in range(11):
-        film(folder / f"person{n:02}.mp4", 6 + n, width=64 + 2 * n, height=64 + 2 * n)
+        video_file(folder / f"person{n:02}.mp4", 6 + n, width=64 + 2 * n, height=64 + 2 * n)
     return folder
 
 
@@ -604,7 +633,7 @@ def shards(clips, tmp_path_factory):
 
 
 def test_shards_hold_what_they_should(shards):
-    "Names as webdataset wants them, the person in the json, frames as in the film."
+    "Names as webdataset wants them, the person in the json, frames as in the video."
     assert [len(shard_index(path)) for path in shards] == [4, 4, 3]
     with tarfile.open(shards[0]) as tar:
         assert tar.getnames()[:6] == ["000000.json", *[f"000000.{n:02}.jpg" for n in range(5)]]
@@ -676,8 +705,8 @@ def test_damaged_shards_and_pictures(shards, tmp_path):
 
 
 def test_bad_clips_are_left_out_of_shards(tmp_path):
-    (tmp_path / "bad.mp4").write_text("no film")
-    film(tmp_path / "good.mp4", 6)
+    (tmp_path / "bad.mp4").write_text("no video")
+    video_file(tmp_path / "good.mp4", 6)
     with pytest.warns(Notice, match="1 of 2 files left out"):
         made = write_shards(tmp_path, tmp_path / "out", 64)
     assert list(shard_index(made[0]).values())[0].keys() >= {"json", "00.jpg", "05.jpg"}
@@ -703,7 +732,7 @@ def test_webdataset_reads_our_shards(shards):
 
 
 def test_clip_and_shard_hold_the_same_pictures(clips, shards):
-    "A frame from a shard is the film's frame, but for what jpg loses."
+    "A frame from a shard is the video's frame, but for what jpg loses."
     with tarfile.open(shards[0]) as tar:
         about = json.load(tar.extractfile("000000.json"))
     frames = load_clip(clips / about["clip"], 64)[about["frames"]].float() / 255

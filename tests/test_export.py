@@ -88,7 +88,7 @@ def test_imports_follow_the_story(path):
 
 @pytest.mark.parametrize("path", modules(), ids=name)
 def test_wings_look_downwards(path):
-    "Nets know nothing of files, data or films; nothing knows what stands above it."
+    "Nets know nothing of files, data or videos; nothing knows what stands above it."
     wing, _, module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).rpartition(".")
     allowed = WINGS[wing] | {wing} | EXCEPTIONS.get(f"{wing}.{module}", set()) if wing else set()
     for target, line in imports(path):

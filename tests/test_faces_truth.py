@@ -1,11 +1,13 @@
 """The truth of the synthetic heads is true: flow against landmarks, and flow against pictures."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
+from mcnet.core import Notice, UserError
 from mcnet.heads.bust import SKIN
 from mcnet.heads.cast import combine, sample_people, sample_poses
-from mcnet.heads.faces import bust_for, render, true_deformation
+from mcnet.heads.faces import FacePairs, bust_for, render, true_deformation
 
 SIZE, PEOPLE, BATCHES = 64, 20, 5  # 100 pairs
 LARGE = 128  # landmarks lie near edges: they need a finer grid of pixels
@@ -87,3 +89,27 @@ def test_flow_warps_unlit_pictures():
     print(f"{compared} pixels compared; largest difference {largest * 255:.2f}/255")
     assert compared > 15_000
     assert largest < 3 / 255
+
+
+def test_cache_of_drawn_people(tmp_path):
+    "Kept and read again; a damaged one is drawn anew and said; what is none of ours stays as it is."
+    cache = tmp_path / "drawn.pt"
+    draw = lambda **settings: FacePairs(2, 4, 16, 2, cache=cache, **settings)
+    first = draw().images
+    whole = cache.read_bytes()
+    assert torch.equal(draw().images, first)
+    for content in (b"", whole[: len(whole) // 2], whole[:100] + bytes(len(whole) - 100), bytes(2000)):
+        cache.write_bytes(content)
+        with pytest.warns(Notice, match="drawn.pt is damaged; its people are drawn anew"):
+            assert torch.equal(draw().images, first)
+    with pytest.raises(UserError, match="drawn with other settings"):
+        draw(seed=1)
+    torch.save([1], cache)
+    with pytest.raises(UserError, match="holds no drawn people"):
+        draw()
+    cache.write_text("my notes")
+    with pytest.raises(UserError, match="is a text, not a cache of drawn people"):
+        draw()
+    assert cache.read_text() == "my notes"
+    with pytest.raises(UserError, match="a folder"):
+        FacePairs(2, 4, 16, 2, cache=tmp_path)

@@ -1,4 +1,4 @@
-"Odd but honest input: every kind of picture and film that people have simply works."
+"Odd but honest input: every kind of picture and video that people have simply works."
 
 from fractions import Fraction
 from pathlib import Path
@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from inputs import film, picture, tiny_weights, turned
+from inputs import picture, tiny_weights, turned, video_file
 from PIL import Image
 from repository import DATA
 
@@ -30,7 +30,7 @@ def animator(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def driving(tmp_path_factory):
-    return film(tmp_path_factory.mktemp("film") / "driving.mp4")
+    return video_file(tmp_path_factory.mktemp("video") / "driving.mp4")
 
 
 def with_alpha(image):
@@ -94,9 +94,9 @@ def test_exif_rotation(tmp_path, flag):
 
 @pytest.mark.parametrize("width, height", [(64, 64), (50, 90), (90, 50), (33, 47), (1001, 17), (640, 480)])
 def test_every_shape(animator, tmp_path, recwarn, width, height):
-    "Portrait, landscape, odd sizes, of picture and of film; a notice where sides are cut off."
+    "Portrait, landscape, odd sizes, of picture and of video; a notice where sides are cut off."
     picture(width, height).save(tmp_path / "source.png")
-    clip = film(tmp_path / "driving.mp4", frames=3, width=width, height=height)
+    clip = video_file(tmp_path / "driving.mp4", frames=3, width=width, height=height)
     made = animator.animate(tmp_path / "source.png", clip, tmp_path / "out.mp4")
     assert read_video(made.path)[0].shape == (3, 3, 64, 64)
     notices = [str(w.message) for w in recwarn if "only the square" in str(w.message)]
@@ -112,15 +112,15 @@ def test_pictures_in_memory(animator, driving, tmp_path):
     sources += [tensor, tensor.float() / 255, (array.astype(np.uint16) * 257), tensor[None]]
     images = [read_image(source) for source in sources]
     assert all(torch.allclose(image, images[0], atol=1e-6) for image in images)
-    films = [animator.animate(source, driving, tmp_path / f"{i}.mp4").path for i, source in enumerate(sources[:3])]
-    first, *others = (read_video(path)[0].float() for path in films)
+    videos = [animator.animate(source, driving, tmp_path / f"{i}.mp4").path for i, source in enumerate(sources[:3])]
+    first, *others = (read_video(path)[0].float() for path in videos)
     assert all((other - first).abs().mean() < 1 for other in others)  # of 255; x264 does not repeat itself to the bit
 
 
 @pytest.mark.parametrize("fps", [25, 1, Fraction(30000, 1001), Fraction(24000, 1001), Fraction(25, 2), 60])
 @pytest.mark.parametrize("frames", [2, 11])
 def test_frames_and_rate_are_kept(animator, tmp_path, fps, frames):
-    clip = film(tmp_path / "driving.mp4", frames=frames, fps=fps)
+    clip = video_file(tmp_path / "driving.mp4", frames=frames, fps=fps)
     assert video_info(clip).fps == fps
     made = animator.animate(picture(), clip, tmp_path / "out.mp4", Settings(side_by_side=True))
     assert (made.frames, made.fps) == (frames, fps)
@@ -130,7 +130,7 @@ def test_frames_and_rate_are_kept(animator, tmp_path, fps, frames):
 
 @pytest.mark.parametrize("suffix", [".mov", ".mkv"])
 def test_other_containers(animator, tmp_path, suffix):
-    made = animator.animate(picture(), film(tmp_path / f"driving{suffix}"), tmp_path / f"out{suffix}")
+    made = animator.animate(picture(), video_file(tmp_path / f"driving{suffix}"), tmp_path / f"out{suffix}")
     assert read_video(made.path)[0].shape == (7, 3, 64, 64) and read_video(made.path)[1] == 25
 
 
@@ -145,9 +145,9 @@ TURNS = {0: (ONE, 0, 0, ONE), 3: (0, ONE, -ONE, 0), 1: (0, -ONE, ONE, 0), 2: (-O
 
 
 @pytest.mark.parametrize("quarters", TURNS)
-def test_rotated_film(tmp_path, quarters):
+def test_rotated_video(tmp_path, quarters):
     "The matrix (a b, c d) sends right to (a, b) and down to (c, d): right becomes down = three left quarters."
-    clip = film(tmp_path / "lying.mp4", width=64, height=48)
+    clip = video_file(tmp_path / "lying.mp4", width=64, height=48)
     a, b, c, d = TURNS[quarters]
     standing = turned(clip, tmp_path / "standing.mp4", (a, b, 0, c, d, 0, 0, 0, 1 << 30))
     assert torch.equal(read_video(standing)[0], torch.rot90(read_video(clip)[0], quarters, (2, 3)))
@@ -160,9 +160,9 @@ def test_outputs_say_that_they_are_synthetic(animator, driving, tmp_path):
         assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
 
 
-def test_long_film_in_little_memory(tmp_path):
+def test_long_video_in_little_memory(tmp_path):
     "Reading holds one frame at a time."
-    clip = film(tmp_path / "long.mp4", frames=300)
+    clip = video_file(tmp_path / "long.mp4", frames=300)
     reader = read_frames(clip)
     assert next(reader).shape == (3, 64, 64)
     assert sum(1 for _ in reader) == 299
@@ -226,7 +226,7 @@ def smallest(folder):
 
 
 def test_real_clip(animator, real, tmp_path):
-    "A film from a camera: its own number of frames, its own rate."
+    "A video from a camera: its own number of frames, its own rate."
     clips, stills = smallest(real), sorted(real.glob("stills/*"))
     made = animator.animate(stills[0], clips[0], tmp_path / "out.mp4", batch_size=16)
     frames, rate = read_video(made.path)

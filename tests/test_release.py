@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from inputs import film, picture
+from inputs import picture, video_file
 from repository import DATA, run
 from safetensors.torch import load_file
 
@@ -661,7 +661,7 @@ def test_animator_takes_their_file(theirs, tmp_path, monkeypatch, capsys):
         assert isinstance(animator.network.generator.compensator, ReleaseUnit) and animator.size == 256
     assert capsys.readouterr().err.count("as the authors allow") == 2
     picture().save(tmp_path / "face.png")
-    made = animator.animate(tmp_path / "face.png", film(tmp_path / "in.mp4", frames=3), tmp_path / "out.mp4")
+    made = animator.animate(tmp_path / "face.png", video_file(tmp_path / "in.mp4", frames=3), tmp_path / "out.mp4")
     assert made.frames == 3 and read_official(theirs).left_out[0] == "discriminator"
 
 

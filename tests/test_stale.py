@@ -94,6 +94,5 @@ def code():
 
 @pytest.mark.parametrize("path", notebooks(), ids=name)
 def test_outputs_fit_the_code(path, code):
-    "The page was run with this code. Until all pages were run once since they moved into wings, this tells, not fails."
-    if is_stale(path, code):
-        pytest.skip(f"stale outputs: python docs/run_notebooks.py {name(path)} (or --stale for all)")
+    "The page was run with this code."
+    assert not is_stale(path, code), f"stale outputs: python docs/run_notebooks.py {name(path)} (or --stale for all)"

@@ -15,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
+from inputs import tiny_weights
 
 from mcnet.animation.weights import (
     REGISTRY,
@@ -31,6 +33,9 @@ from mcnet.animation.weights import (
     state_of,
 )
 from mcnet.core import UserError
+from mcnet.memory.files import build
+from mcnet.memory.network import MCNetConfig
+from mcnet.memory.official import to_state_dicts
 
 CONTENT = bytes(range(256)) * 4096  # a mebibyte in which every place is recognised
 MEGA = len(CONTENT)
@@ -482,7 +487,34 @@ def test_a_login_page_is_no_beginning(server, spec, cache):
 
 
 def test_the_folder_of_a_training_stands_for_its_weights(tmp_path):
-    with pytest.raises(UserError, match="is a folder"):
+    with pytest.raises(UserError, match="holds no weights.safetensors"):
         resolve(tmp_path)
     (tmp_path / "weights.safetensors").write_bytes(b"x")
     assert resolve(tmp_path) == tmp_path / "weights.safetensors"
+
+
+def test_a_files_content_says_what_it_is(tmp_path, registry):
+    "Not its suffix; and who names the checkpoint of a run of training, or its folder, hears which file is meant."
+    config, sizes = MCNetConfig.release(), {"width": 8, "cap": 16, "blocks": 2}
+    config = config.replace(
+        keypoints=config.keypoints.replace(**sizes),
+        motion=config.motion.replace(**sizes),
+        generator=config.generator.replace(channels=(2, 4, 8, 16)),
+        memory=config.memory.replace(channels=16, height=4, width=4),
+    )
+    parts = dict(zip(("generator", "kp_detector"), to_state_dicts(build(config)), strict=True))
+    for name in ("theirs.ckpt", "theirs.bin", "theirs.pth.tar"):
+        torch.save(parts, tmp_path / name)
+        assert load_network(tmp_path / name, registry).config == config
+    (tmp_path / "page.pth.tar").write_text("<!DOCTYPE html><html></html>")
+    with pytest.raises(UserError, match="saved web page"):
+        load_network(tmp_path / "page.pth.tar", registry)
+    run = tmp_path / "run"
+    run.mkdir()
+    with pytest.raises(UserError, match="holds no weights.safetensors"):
+        load_network(run, registry)
+    tiny_weights(run / "weights.safetensors")
+    torch.save({"step": 3, "model": {}}, run / "checkpoint.pt")
+    assert load_network(run, registry).config == MCNetConfig.tiny()
+    with pytest.raises(UserError, match="what animates is .*run.weights.safetensors"):
+        load_network(run / "checkpoint.pt", registry)

@@ -24,7 +24,7 @@ from .scene import Finish, Scene, compare_start, look_at, make_finish, open_driv
 from .transfer import Mouth, Transfer, calm, carry, find_mouth, pose_distance
 from .weights import find_file, load_network, resolve
 from ..core import Keypoints, Notice, Prediction, UserError, check_shape, pick_device
-from ..doors import refuse_inputs
+from ..doors import refuse_inputs, shorten
 from ..media.crops import Box
 from ..media.finders import Finder, pick_finder
 from ..media.pictures import read_image
@@ -45,7 +45,7 @@ def to_float(
     batch = torch.stack(frames).to(device)
     return batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()
 
-
+# %% ../../nbs/animation/23d_animate.ipynb #a298abdd
 def detect_batches(
     network: MCNet,
     video: Video,  # of squares, see `open_driving`
@@ -103,7 +103,7 @@ class Moved(typing.NamedTuple):
         "The predicted pictures, (B, 3, S, S)."
         return self.prediction.image
 
-
+# %% ../../nbs/animation/23d_animate.ipynb #8861aac6
 @torch.no_grad()  # not inference_mode: what comes out may be edited, and used in a loss
 def stream(
     network: MCNet,
@@ -215,7 +215,8 @@ class Settings(Transfer):
         for name in ("crop", "driving_crop"):
             crop = getattr(self, name)
             if not isinstance(crop, Box) and crop not in ("auto", "centre"):
-                raise UserError(f"{name} is {crop}; choose auto, centre, or a Box(left, top, side)")
+                given = shorten(str(crop)) or "empty"
+                raise UserError(f"{name} is {given}; choose auto, centre, or a square (left, top, side)")
             if isinstance(crop, Box) and not (all(math.isfinite(value) for value in crop) and crop.side > 0):
                 given = ", ".join(f"{value:g}" for value in crop)
                 raise UserError(f"{name} is the square {given}; left and top are pixels, and its side is more than 0")

@@ -44,7 +44,7 @@ def centre_box(
     side = min(height, width)
     return Box(float((width - side) // 2), float((height - side) // 2), float(side))
 
-
+# %% ../../nbs/animation/23c_scene.ipynb #ece3aed4
 def choose_box(
     picture: torch.Tensor,  # (3, H, W)
     wanted: Box,  # the square around the face
@@ -58,7 +58,7 @@ def choose_box(
         return whole
     return Box(*(float(round(value)) for value in wanted))  # whole pixels: what is cut out goes back exactly
 
-
+# %% ../../nbs/animation/23c_scene.ipynb #33f47378
 def look_at(
     picture: torch.Tensor,  # (3, H, W), uint8 or float
     box: Box,
@@ -85,7 +85,7 @@ def refuse_tiny(
     if min(height, width) < SMALLEST:
         raise UserError(f"{name} has {width}×{height} pixels; at least {SMALLEST}×{SMALLEST} are needed to see a face")
 
-
+# %% ../../nbs/animation/23c_scene.ipynb #f670cba3
 def check_box(
     picture: torch.Tensor,  # (3, H, W)
     box: Box,
@@ -101,13 +101,20 @@ def check_box(
     return box
 
 
-def _centre_with_notice(picture: torch.Tensor, name: str, reason: str) -> Box:
-    "The square in the middle; a notice where that leaves something out."
+def _centre_with_notice(picture: torch.Tensor, name: str, reason: str, faceless: bool = False) -> Box:
+    "The square in the middle; a notice where that leaves something out, or where there should be a face and is none."
     height, width = picture.shape[-2:]
     if max(height, width) > SQUARE * min(height, width):
         used = "only the square in its middle is used"
         warnings.warn(Notice(f"{name} is {width}×{height}: {used}, {reason}"), stacklevel=3)
+    elif faceless:
+        warnings.warn(Notice(f"{name} is used whole, {reason}"), stacklevel=3)
     return centre_box(picture)
+
+
+def _sees_all(finder: Finder) -> bool:
+    "Does it mean something that nothing was found? OpenCV's cascade overlooks faces that do not look at the camera."
+    return getattr(finder, "name", "") != "opencv"
 
 # %% ../../nbs/animation/23c_scene.ipynb #c32fb7d6
 NO_FINDER = "since nothing here finds faces (pip install 'mcnet[face]', mcnet weights download face-landmarker)"
@@ -131,7 +138,7 @@ def open_source(
         return Scene(picture, _centre_with_notice(picture, name, "as asked" if crop == "centre" else NO_FINDER))
     found = finder(picture)
     if not found:
-        return Scene(picture, _centre_with_notice(picture, name, "since no face was found in it"))
+        return Scene(picture, _centre_with_notice(picture, name, "since no face was found in it", _sees_all(finder)))
     notes, chosen = check_faces(found, face), found[face]
     box = choose_box(picture, face_box(chosen))
     for note in [*notes, *check_framing(chosen, box), *check_source(picture, chosen, size)]:
@@ -160,7 +167,7 @@ def open_driving(
     box = _video_box(video, start[0], crop, face, finder)
     return video._replace(read=lambda: (look_at(frame, box, size) for frame in read()))
 
-
+# %% ../../nbs/animation/23c_scene.ipynb #1440c041
 def _video_box(video: Video, first: torch.Tensor, crop: str | Box, face: int, finder: Finder | None) -> Box:
     "The fixed square of a video."
     if isinstance(crop, Box):
@@ -173,7 +180,7 @@ def _video_box(video: Video, first: torch.Tensor, crop: str | Box, face: int, fi
     except UserError as error:
         if face:
             raise
-        return _centre_with_notice(first, video.name, f"since {str(error).split(';')[0]}")
+        return _centre_with_notice(first, video.name, f"since {str(error).split(';')[0]}", _sees_all(finder))
 
 # %% ../../nbs/animation/23c_scene.ipynb #5925fb7b
 def compare_start(
@@ -185,6 +192,10 @@ def compare_start(
     if scene.face is None or scene.face.landmarks is None or finder is None or video.once:
         return
     found = finder(next(video.read()))
+    if not found:
+        advice = "give the number of a frame that shows one as best_frame"
+        text = f"no face was found in the first frame of {video.name}, and all motion is measured from it; {advice}"
+        warnings.warn(Notice(text), stacklevel=3)
     if found and found[0].landmarks is not None:
         for note in check_start(scene.face, found[0]):
             warnings.warn(Notice(note), stacklevel=3)
@@ -211,7 +222,7 @@ class Finish(typing.NamedTuple):
         picture = to_bytes(self.scene.picture)
         return [paste(picture, square.cpu(), self.scene.box) for square in squares]
 
-
+# %% ../../nbs/animation/23c_scene.ipynb #09a8fa53
 def make_finish(
     scene: Scene,
     size: int,  # side of the pictures the network works on

@@ -15,6 +15,7 @@ import torch
 from ..baseline.keypoints import inverse_2x2, matmul_2x2
 from ..baseline.motion import convex_hull_area, hull_scale
 from ..core import Config, Keypoints, UserError
+from ..doors import shorten
 from ..heads.cast import FaceParams, neutral_motion, sample_people, sample_poses
 from ..heads.mesh import EXPRESSIONS, FaceMotion
 from ..memory.network import MCNet
@@ -67,7 +68,7 @@ def _look(network: MCNet, people: FaceParams, motion: FaceMotion) -> Keypoints:
     device, size = next(network.parameters()).device, network.config.image_size
     return network.detect_keypoints(faces.render(faces.combine(people, motion), size).image.to(device))
 
-
+# %% ../../nbs/animation/23a_transfer.ipynb #1fd35b17
 @torch.inference_mode()
 def mouth_answers(
     network: MCNet,
@@ -91,7 +92,7 @@ class Mouth(typing.NamedTuple):
     points: torch.Tensor  # (K,) bool: these follow the mouth
     follow: torch.Tensor  # (2 others, 6 of the mouth): how these go with the others when the head moves alone
 
-
+# %% ../../nbs/animation/23a_transfer.ipynb #13e90fa8
 @torch.inference_mode()
 def find_mouth(
     network: MCNet,
@@ -165,7 +166,7 @@ def _unpack(packed: torch.Tensor) -> Keypoints:
     "The inverse of `_pack`."
     return Keypoints(packed[..., :2], packed[..., 2:].unflatten(-1, (2, 2)) if packed.shape[-1] > 2 else None)
 
-
+# %% ../../nbs/animation/23a_transfer.ipynb #d81e495b
 def calm(
     batches: Iterator[tuple[torch.Tensor, Keypoints]],  # (B, 3, S, S) frames and their keypoints
     sigma: float,  # width of the Gaussian in frames; 0 = as they come
@@ -188,7 +189,7 @@ def calm(
     if frames:
         yield torch.cat(frames), _unpack(_mean_over_time(torch.cat(points), sigma)[past:])
 
-
+# %% ../../nbs/animation/23a_transfer.ipynb #26130d33
 def _mean_over_time(track: torch.Tensor, sigma: float) -> torch.Tensor:  # (T, K, C) -> (T, K, C)
     "Gaussian weights, over the frames that exist."
     time = torch.arange(len(track), device=track.device, dtype=track.dtype)
@@ -214,7 +215,7 @@ class Transfer(Config):
 
     def __post_init__(self):
         if self.region not in REGIONS:
-            raise UserError(f"region is {self.region}; choose {', '.join(REGIONS)}")
+            raise UserError(f"region is {shorten(self.region) or 'empty'}; choose {', '.join(REGIONS)}")
         if not 0 <= self.strength <= 4:
             raise UserError(f"strength is {self.strength:g}; choose 0 (still) to 4, 1 is the driver's own")
         if not 0 <= self.smooth <= 2:
@@ -224,7 +225,8 @@ class Transfer(Config):
         words = {"first": 0, "auto": 0}
         number = self.best_frame if isinstance(self.best_frame, int) else words.get(self.best_frame, -1)
         if number < 0:
-            raise UserError(f"best_frame is {self.best_frame}; choose first, auto, or the number of a frame, from 0")
+            given = shorten(str(self.best_frame)) or "empty"
+            raise UserError(f"best_frame is {given}; choose first, auto, or the number of a frame, from 0")
 
 # %% ../../nbs/animation/23a_transfer.ipynb #76b78150
 class Carried(typing.NamedTuple):
@@ -233,7 +235,7 @@ class Carried(typing.NamedTuple):
     keypoints: Keypoints  # (B, K, …)
     limited: torch.Tensor  # (B,) bool: frames in which the motion was held back
 
-
+# %% ../../nbs/animation/23a_transfer.ipynb #1a37122d
 def carry(
     source: Keypoints,  # (1, K, …) of the picture to animate
     driving: Keypoints,  # (B, K, …) of the driving frames

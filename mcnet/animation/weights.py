@@ -22,12 +22,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..core import UserError
-from ..doors import atomic_path, file_kind, input_file, read_json, shorten
+from ..doors import atomic_path, explain, file_kind, input_file, read_json, shorten
 from ..weightfile import load_weights
 
 # %% auto #0
 __all__ = ['REGISTRY', 'ENTRY_KINDS', 'WeightSpec', 'known_weights', 'register', 'measure', 'add', 'cache_folder', 'check_file',
-           'find_file', 'resolve', 'offline', 'fetch', 'state_of', 'remove', 'show_licence', 'load_network']
+           'find_file', 'resolve', 'offline', 'fetch', 'state_of', 'remove', 'show_licence', 'read_network',
+           'load_network']
 
 # %% ../../nbs/animation/22b_weights.ipynb #cf7b128c
 if typing.TYPE_CHECKING:  # PyTorch takes seconds to load, and a list of names needs none of it
@@ -112,7 +113,7 @@ def measure(
     path: str | Path,
 ) -> tuple[int, str]:  # length in bytes; SHA-256 as 64 hex digits
     "What proves that a file is that file."
-    with open(path, "rb") as file:
+    with open(input_file(path), "rb") as file:
         return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -198,8 +199,10 @@ def resolve(
     "The file that a name or path stands for. Raises `UserError`."
     path, known = Path(weights), known_weights(registry)
     if str(weights) not in known:
-        if path.is_dir() and (path / "weights.safetensors").is_file():  # the folder of a training
-            return path / "weights.safetensors"
+        if path.is_dir():  # the folder of a training
+            if not (path / "weights.safetensors").is_file():
+                raise UserError(f"{path} holds no weights.safetensors; give a weights file, or a training's folder")
+            path = path / "weights.safetensors"
         if path.exists():
             return input_file(path, "a weights file")
         names = ", ".join(name for name, spec in known.items() if spec.kind == "network") or "none"
@@ -404,20 +407,37 @@ def show_licence(
     except OSError:  # a machine without a writable cache sees the note again
         return
 
+# %% ../../nbs/animation/22b_weights.ipynb #4c7d2e91
+def read_network(
+    path: Path,  # a file that exists
+) -> MCNet:
+    "A network from a file of ours or of the authors'; which it is says the content, not the name. Raises `UserError`."
+    from mcnet.memory.files import load_model
+    from mcnet.memory.official import SUFFIXES, from_checkpoint
+
+    kind, beside = file_kind(path), path.with_name("weights.safetensors")
+    if kind.words != "a PyTorch checkpoint" and path.suffix not in SUFFIXES:
+        return load_model(path)
+    if kind.group not in ("weights", "archive", ""):
+        raise UserError(explain(path, "a checkpoint", "give a .safetensors or .pth.tar file"))
+    try:
+        return from_checkpoint(path)
+    except UserError as error:
+        if beside.is_file():
+            raise UserError(f"{path} is for a training that goes on; what animates is {beside}: give that") from error
+        raise
+
 
 def load_network(
     weights: str | Path,  # a name of the registry, or the path of a file
     registry: str | Path = REGISTRY,
 ) -> MCNet:  # in eval mode
     "Resolve, check, build, fill in, and show the licence where it is not the code's own. Raises `UserError`."
-    from mcnet.memory.files import load_model
-    from mcnet.memory.official import SUFFIXES, from_checkpoint
-
     spec = known_weights(registry).get(str(weights))
     if spec and spec.kind != "network":
         raise UserError(f"{weights} is no network but {spec.file}; mcnet weights list shows what is one")
     path = resolve(weights, registry)
-    model = from_checkpoint(path) if path.suffix in SUFFIXES else load_model(path)
+    model = read_network(path)
     licence = spec.licence if spec else model.notes.get("licence", "Apache-2.0")
     show_licence(str(weights), licence, spec.data if spec else model.notes.get("data", ""))
     return model

@@ -47,7 +47,7 @@ class NoCompensation(Compensator):
     ) -> Compensated:
         return Compensated(feature)
 
-# %% ../../nbs/baseline/07a_compensator.ipynb #50ce888f
+# %% ../../nbs/baseline/07a_compensator.ipynb #12ff2892
 def motion_at(
     motion: Motion,
     level: int,  # 0 = deepest, -1 = full size
@@ -57,7 +57,7 @@ def motion_at(
     occlusion = motion.occlusion if motion.occlusions is None else motion.occlusions[level]
     return motion._replace(deformation=flow, occlusion=occlusion)
 
-
+# %% ../../nbs/baseline/07a_compensator.ipynb #50ce888f
 def refine_motion(
     motion: Motion,
     level: int,  # 0 = deepest
@@ -73,7 +73,7 @@ def refine_motion(
     maps = maps[:level] + (occlusion,) + maps[level + 1 :]
     return motion._replace(occlusion=occlusion, occlusions=maps)
 
-# %% ../../nbs/baseline/07a_compensator.ipynb #6fcf5e61
+# %% ../../nbs/baseline/07a_compensator.ipynb #152f0cbd
 class KeepMotion(nn.Module):
     "Plug point, and the step that changes nothing: the motion stays as it is (FOMM, TPSM, MCNet)."
 
@@ -86,7 +86,7 @@ class KeepMotion(nn.Module):
     ) -> tuple[Motion, torch.Tensor]:  # the motion from here on, the feature warped by it (B, C, h, w)
         return motion, warp_feature(feature, motion_at(motion, level))
 
-
+# %% ../../nbs/baseline/07a_compensator.ipynb #6fcf5e61
 def compensate(
     features: list[torch.Tensor],  # of the source, deepest first
     context: Context,  # keypoints and motion as they come

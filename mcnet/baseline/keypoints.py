@@ -77,8 +77,7 @@ def jacobian_head(
     'A convolution to four numbers per keypoint that says "identity" everywhere until it is trained.'
     head = nn.Conv2d(channels, 4 * config.num_keypoints, config.kernel, padding=config.padding)
     nn.init.zeros_(head.weight)
-    with torch.no_grad():
-        head.bias.copy_(torch.tensor([1.0, 0, 0, 1]).repeat(config.num_keypoints))
+    head.bias = nn.Parameter(torch.tensor([1.0, 0, 0, 1]).repeat(config.num_keypoints))
     return head
 
 

@@ -15,7 +15,7 @@ from ..core import UserError
 __all__ = ['ConvBlock', 'DownBlock', 'UpBlock', 'ResidualBlock', 'gaussian_kernel', 'AntiAliasDownsample', 'Hourglass',
            'count_parameters', 'channels_last']
 
-# %% ../../nbs/baseline/04_layers.ipynb #4d68ea93
+# %% ../../nbs/baseline/04_layers.ipynb #91c06e92
 class ConvBlock(nn.Module):
     "Convolution, batch norm, ReLU at one size (release §1: Same)."
 
@@ -36,7 +36,7 @@ class ConvBlock(nn.Module):
         "Look at the neighbourhood."
         return F.relu(self.norm(self.conv(x)), inplace=True)
 
-
+# %% ../../nbs/baseline/04_layers.ipynb #4d68ea93
 class DownBlock(ConvBlock):
     "A `ConvBlock`, then the mean of each 2 × 2 pixels (release §1: Down)."
 
@@ -81,7 +81,7 @@ class ResidualBlock(nn.Module):
         change = self.conv1(F.relu(self.norm1(x)))
         return x + self.conv2(F.relu(self.norm2(change)))
 
-# %% ../../nbs/baseline/04_layers.ipynb #cb17ff88
+# %% ../../nbs/baseline/04_layers.ipynb #fa5857d4
 def gaussian_kernel(
     scale: float,  # 1 / whole number: the size after, divided by the size before
 ) -> torch.Tensor:  # (k, k), sums to 1
@@ -95,9 +95,11 @@ def gaussian_kernel(
     kernel = line[:, None] * line[None, :]  # (k, k)
     return kernel / kernel.sum()
 
-
+# %% ../../nbs/baseline/04_layers.ipynb #cb17ff88
 class AntiAliasDownsample(nn.Module):
     "Blur, then keep every n-th pixel (release §1)."
+
+    kernel: torch.Tensor  # (C, 1, k, k)
 
     def __init__(
         self,
@@ -108,7 +110,7 @@ class AntiAliasDownsample(nn.Module):
         self.stride = round(1 / scale)
         if self.stride < 1 or abs(self.stride * scale - 1) > 1e-6:
             raise UserError(f"scale is {scale}; 1 divided by a whole number is needed, such as 0.5 or 0.25")
-        self.register_buffer("kernel", gaussian_kernel(scale).repeat(channels, 1, 1, 1))  # (C, 1, k, k)
+        self.register_buffer("kernel", gaussian_kernel(scale).repeat(channels, 1, 1, 1))
 
     def forward(
         self,
@@ -174,5 +176,5 @@ def channels_last(
     "Keep the channels of a pixel side by side in every convolution: faster on CPUs and tensor cores, same numbers."
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
-            part.to(memory_format=torch.channels_last)
+            part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)
     return module

@@ -21,7 +21,7 @@ from ..core import Config, Keypoints, Motion, UserError, check_shape
 __all__ = ['taylor_matrices', 'sparse_motions', 'heatmap_changes', 'deform_source', 'MotionConfig', 'DenseMotion',
            'convex_hull_area', 'hull_scale', 'transfer_motion']
 
-# %% ../../nbs/baseline/06_motion.ipynb #6485aee9
+# %% ../../nbs/baseline/06_motion.ipynb #752f17db
 def taylor_matrices(
     source: Keypoints,  # (B, K, …)
     driving: Keypoints,  # (B, K, …)
@@ -32,7 +32,7 @@ def taylor_matrices(
         return torch.eye(2, device=value.device, dtype=value.dtype).expand(*value.shape[:2], 2, 2)
     return matmul_2x2(source.jacobian, inverse_2x2(driving.jacobian))
 
-
+# %% ../../nbs/baseline/06_motion.ipynb #6485aee9
 def sparse_motions(
     source: Keypoints,  # (B, K, …)
     driving: Keypoints,  # (B, K, …)
@@ -50,7 +50,7 @@ def sparse_motions(
     background = grid.expand(len(matrix), 1, -1, -1, -1)  # (B, 1, H, W, 2)
     return torch.cat([background, along_x + along_y], dim=1)  # (B, K+1, H, W, 2)
 
-# %% ../../nbs/baseline/06_motion.ipynb #57fd2c14
+# %% ../../nbs/baseline/06_motion.ipynb #e4e2163e
 def heatmap_changes(
     source: Keypoints,  # (B, K, …)
     driving: Keypoints,  # (B, K, …)
@@ -64,7 +64,7 @@ def heatmap_changes(
     there = gaussian_heatmaps(source.value, height, width, variance=variance)
     return F.pad(here - there, (0, 0, 0, 0, 1, 0))[:, :, None]  # (B, K+1, 1, h, w)
 
-
+# %% ../../nbs/baseline/06_motion.ipynb #57fd2c14
 def deform_source(
     image: torch.Tensor,  # (B, C, h, w)
     motions: torch.Tensor,  # (B, K+1, h, w, 2)
@@ -124,7 +124,7 @@ class DenseMotion(nn.Module):
         masks = full_precision(self.mask_head(features)).softmax(1)  # (B, K+1, h, w)
         occlusion = full_precision(self.occlusion_head(features)).sigmoid()  # (B, 1, h, w)
         deformation = (masks[..., None] * motions).sum(1)  # (B, h, w, 2)
-        return Motion(deformation, occlusion, *((masks, motions, deformed) if details else ()))
+        return Motion(deformation, occlusion, masks, motions, deformed) if details else Motion(deformation, occlusion)
 
 # %% ../../nbs/baseline/06_motion.ipynb #50d83ef3
 def convex_hull_area(
@@ -147,7 +147,7 @@ def convex_hull_area(
     shifted = outline[1:] + outline[:1]
     return abs(sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(outline, shifted, strict=True))) / 2
 
-# %% ../../nbs/baseline/06_motion.ipynb #235da886
+# %% ../../nbs/baseline/06_motion.ipynb #e93ba84b
 def hull_scale(
     source: Keypoints,  # (B, K, …)
     initial: Keypoints,  # (B, K, …)
@@ -161,7 +161,7 @@ def hull_scale(
         )
     return (areas[0] / areas[1]).sqrt()[:, None, None]
 
-
+# %% ../../nbs/baseline/06_motion.ipynb #235da886
 def transfer_motion(
     source: Keypoints,  # (B or 1, K, …) of the picture to animate
     driving: Keypoints,  # (B, K, …) of the driving frame
@@ -175,7 +175,7 @@ def transfer_motion(
         return driving
     scale = hull_scale(source, initial) if adapt_scale else 1.0
     value = source.value + scale * (driving.value - initial.value)  # (B, K, 2)
-    if any(k.jacobian is None for k in (source, driving, initial)):
+    if source.jacobian is None or driving.jacobian is None or initial.jacobian is None:
         return Keypoints(value)
     change = matmul_2x2(driving.jacobian, inverse_2x2(initial.jacobian))  # (B, K, 2, 2)
     return Keypoints(value, matmul_2x2(change, source.jacobian))

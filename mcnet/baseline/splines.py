@@ -18,7 +18,7 @@ from ..core import UserError, check_shape
 # %% auto #0
 __all__ = ['radial_bumps', 'solve_thin_plate', 'evaluate_euclidean', 'ThinPlateSpline']
 
-# %% ../../nbs/baseline/03b_splines.ipynb #c12f53d7
+# %% ../../nbs/baseline/03b_splines.ipynb #a97b0116
 def radial_bumps(
     offset: torch.Tensor,  # (..., 2)
     metric: int = 2,  # 2: r is the Euclidean distance; 1: r = |dx| + |dy|
@@ -32,7 +32,7 @@ def radial_bumps(
     log = torch.log(square + 1e-12)
     return 0.5 * square * log, (log + square / (square + 1e-12))[..., None] * offset
 
-
+# %% ../../nbs/baseline/03b_splines.ipynb #c12f53d7
 def solve_thin_plate(
     start: torch.Tensor,  # (B, N, 2)
     end: torch.Tensor,  # (B, N, 2)

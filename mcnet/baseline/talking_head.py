@@ -22,9 +22,10 @@ def detect_both(
     driving: torch.Tensor,  # (B, 3, H, W)
 ) -> tuple[Keypoints, Keypoints]:
     "Keypoints of two batches in one pass: the same work with half the overhead."
-    both = detector(torch.cat([source, driving]))  # (2B, K, …)
-    halves = [(None, None) if t is None else t.chunk(2) for t in both]
-    return tuple(Keypoints(*half) for half in zip(*halves, strict=True))
+    both: Keypoints = detector(torch.cat([source, driving]))  # (2B, K, …)
+    values = both.value.chunk(2)
+    jacobians = (None, None) if both.jacobian is None else both.jacobian.chunk(2)
+    return Keypoints(values[0], jacobians[0]), Keypoints(values[1], jacobians[1])
 
 
 def repeat_source(
@@ -33,8 +34,9 @@ def repeat_source(
     count: int,  # B
 ) -> tuple[torch.Tensor, Keypoints]:  # (B, 3, H, W), (B, K, …)
     "One source for many driving frames, without copying it."
-    repeated = [None if t is None else t.expand(count, *t.shape[1:]) for t in (source, *keypoints)]
-    return repeated[0], Keypoints(*repeated[1:])
+    repeat = lambda tensor: tensor.expand(count, *tensor.shape[1:])
+    jacobian = None if keypoints.jacobian is None else repeat(keypoints.jacobian)
+    return repeat(source), Keypoints(repeat(keypoints.value), jacobian)
 
 # %% ../../nbs/baseline/07c_talking_head.ipynb #b82a6803
 class TalkingHead(nn.Module):
@@ -67,12 +69,12 @@ class TalkingHead(nn.Module):
         "Move a source to given keypoints: no driving picture is needed."
         features = features or self.encode(source)  # encode, before one source becomes many
         source, points = repeat_source(source, source_keypoints, len(driving_keypoints.value))
-        motion = motion or self.motion(source, points, driving_keypoints, details=details)  # motion
-        context = Context(points, motion, details=details, driving_keypoints=driving_keypoints)
+        flow: Motion = motion or self.motion(source, points, driving_keypoints, details=details)  # motion
+        context = Context(points, flow, details=details, driving_keypoints=driving_keypoints)
         parts = self.generator.compensator, self.generator.step
-        motion, mended = compensate(features, context, *parts)  # warp and compensate, level by level
-        image, warped = self.generator.decode(mended, source, motion)  # decode
-        return Prediction(image, warped, motion, points, driving_keypoints, mended)
+        flow, mended = compensate(features, context, *parts)  # warp and compensate, level by level
+        image, warped = self.generator.decode(mended, source, flow)  # decode
+        return Prediction(image, warped, flow, points, driving_keypoints, mended)
 
     def encode(self, source: torch.Tensor) -> list[torch.Tensor]:
         "The features of a source (B, 3, H, W): keep them, and give them to `animate` with every driving frame."

@@ -245,10 +245,10 @@ def warp_loss(
     motion: Motion,
 ) -> torch.Tensor:  # scalar, summed over levels
     "Warped source features resemble the driving picture's where they are kept; teaches the flow alone (TPSM §3.4)."
-    terms = []
+    total = motion.deformation.new_zeros(())
     for level, (feature, target) in enumerate(zip(source_features, driving_features, strict=True)):
         here = motion_at(motion, level)
         here = here._replace(occlusion=here.occlusion.detach())
         wanted = resize_map(here.occlusion, *target.shape[-2:]) * target.detach()
-        terms.append((warp_feature(feature.detach(), here) - wanted).abs().float().mean())
-    return sum(terms)
+        total = total + (warp_feature(feature.detach(), here) - wanted).abs().float().mean()
+    return total

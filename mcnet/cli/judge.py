@@ -16,7 +16,7 @@ import typer
 from .options import Device, Json, ManyWeights, ReportFolder, check_folder, watch
 
 # %% auto #0
-__all__ = ['finish', 'evaluate_command', 'benchmark_command']
+__all__ = ['finish', 'check_clips', 'evaluate_command', 'benchmark_command']
 
 # %% ../../nbs/cli/80b_judge.ipynb #281ee149
 if TYPE_CHECKING:  # PyTorch takes a second to import: help should not wait for it
@@ -36,6 +36,22 @@ def finish(
     text = "\n\n".join(report.table(group) for group in groups)
     print(json.dumps(report.to_dict(), indent=1) if as_json else f"{text}\n\nwritten: {', '.join(map(str, files))}")
 
+# %% ../../nbs/cli/80b_judge.ipynb #d7a0f3c8
+def check_clips(
+    data: str,  # a folder, or: synthetic
+    pairs: Path | None,  # a list for the folder
+):
+    "What is wrong with clips or list is said before a network is loaded. Raises `UserError`."
+    from mcnet.core import UserError
+    from mcnet.data.pairs import read_pair_list
+
+    if data == "synthetic" and pairs is not None:
+        raise UserError("a list of pairs belongs to a folder of clips; add --data FOLDER, or leave --pairs out")
+    if data != "synthetic" and not Path(data).is_dir():
+        raise UserError(f"{data} is not a folder; give the folder that holds your clips")
+    if pairs is not None:
+        read_pair_list(pairs)
+
 # %% ../../nbs/cli/80b_judge.ipynb #048f7c86
 def evaluate_command(
     *,
@@ -52,13 +68,11 @@ def evaluate_command(
     "Score weights on pairs of frames, beside what knows nothing and what knows everything."
     import torch
 
-    from mcnet.core import UserError
     from mcnet.evaluation.evaluate import evaluate, other_person
     from mcnet.evaluation.examples import folder_examples, listed_examples, load_networks, open_tools
     from mcnet.evaluation.truth import draw_examples
 
-    if data == "synthetic" and pairs is not None:
-        raise UserError("a list of pairs belongs to a folder of clips; add --data FOLDER, or leave --pairs out")
+    check_clips(data, pairs)
     check_folder(out)
     networks, size = load_networks(weights or ["small"], device)
     motion = total = None

@@ -163,15 +163,19 @@ def animate(
 # %% ../../nbs/cli/80d_main.ipynb #e10dc330
 def check_places(source: Path, driving: Path, out: Path):
     "What is wrong with the names themselves is said before PyTorch is loaded. Raises `UserError`."
-    from mcnet.doors import check_output, input_file
+    from mcnet.core import UserError
+    from mcnet.doors import as_path, check_output, input_file
 
     for path, what in ((source, "a picture"), (driving, "a video")):
-        if not path.is_dir():
+        if not as_path(path, what).is_dir():
             input_file(path, what)
-    if not source.is_dir() and out.suffix and not out.is_dir():
+    one = not (source.is_dir() or driving.is_dir())
+    if one and as_path(out, "an output").is_dir():
+        raise UserError(f"cannot write {out}: it is a folder; name the output something.mp4, or a new folder")
+    if one or (out.suffix and not source.is_dir() and not out.is_dir()):
         check_output(out, (source, driving))
 
-
+# %% ../../nbs/cli/80d_main.ipynb #a6f2c0d4
 def parse_rate(fps: float | None, source: Path, driving: Path) -> Fraction | None:
     "Frames per second, exact: 23.976 is 24000/1001. Raises `UserError`."
     from mcnet.animation.batch import is_batch
@@ -330,7 +334,7 @@ def main_score(spec: WeightSpec) -> str:
         return f"{name} {value}" + (f" at {spec.config['image_size']} px" if spec.kind == "network" else "")
     return "–"
 
-
+# %% ../../nbs/cli/80d_main.ipynb #2f30164f
 @weights_app.command("path", epilog="Example: mcnet weights path small")
 def weights_path(name: RegisteredName):
     "Print where a registered file is."
@@ -344,7 +348,7 @@ def weights_path(name: RegisteredName):
         raise UserError(f"{name} is not here; {advice}")
     print(path)
 
-# %% ../../nbs/cli/80d_main.ipynb #2f30164f
+
 @weights_app.command("download", epilog="Example: mcnet weights download face-landmarker")
 def weights_download(name: RegisteredName):
     "Fetch a registered file into the cache, unless it is here already, and print where it is."

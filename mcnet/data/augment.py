@@ -13,14 +13,14 @@ import torch
 from kornia.augmentation import RandomGamma, RandomHorizontalFlip, RandomHue, RandomSaturation
 
 # %% auto #0
-__all__ = ['OURS', 'RELEASE', 'jitter_colours', 'jitter_as_release', 'Augment']
+__all__ = ['OURS', 'AS_RELEASE', 'jitter_colours', 'jitter_as_release', 'Augment']
 
-# %% ../../nbs/data/21d_augment.ipynb #b91b49d9
+# %% ../../nbs/data/21d_augment.ipynb #d6d9542e
 def _draw(changes: int, pairs: int, strength: float, generator: torch.Generator, copies: int) -> torch.Tensor:
     "One draw for each pair, the same for its copies: (changes, copies × pairs) in [-strength, strength]."
     return torch.empty(changes, pairs).uniform_(-strength, strength, generator=generator).repeat(1, copies)
 
-
+# %% ../../nbs/data/21d_augment.ipynb #b91b49d9
 def jitter_colours(
     images: torch.Tensor,  # (B, 3, H, W) in [0, 1]
     strength: float,  # 0.1 = brightness, gamma and saturation within 10 %, hue within a fortieth of the wheel
@@ -85,4 +85,4 @@ class Augment(typing.NamedTuple):
         return images, mirrored
 
 
-OURS, RELEASE = Augment(), Augment(flip=0.25, colours=jitter_as_release)
+OURS, AS_RELEASE = Augment(), Augment(flip=0.25, colours=jitter_as_release)

@@ -14,14 +14,16 @@ from pathlib import Path
 import av
 import torch
 import torch.nn.functional as F
+from av.error import FFmpegError
 
 from ..core import UserError
 from ..doors import file_kind, irregular
-from ..media.frames import open_container
+from ..media.frames import as_seconds, open_container
 from ..media.pictures import list_pictures, read_image, to_bytes
 
 # %% auto #0
-__all__ = ['CONTAINERS', 'LOOK', 'VIDEO_SUFFIXES', 'STATIC', 'SHORT', 'SMALL', 'PLACES', 'motion_signature', 'Glance', 'glance']
+__all__ = ['SUFFIX_FORMATS', 'LOOK', 'VIDEO_SUFFIXES', 'STATIC', 'SHORT', 'SMALL_SIDE', 'PLACES', 'motion_signature', 'Glance',
+           'glance']
 
 # %% ../../nbs/data/21a_glance.ipynb #ee5d1345
 def motion_signature(
@@ -48,7 +50,7 @@ def _few_frames(container, stream, count: int) -> list[av.VideoFrame]:
     return [f for n, f in enumerate(itertools.islice(container.decode(stream), LOOK)) if n in wanted]
 
 # %% ../../nbs/data/21a_glance.ipynb #5e3d1179
-CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".avi": "avi"}
+SUFFIX_FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".avi": "avi"}
 LOOK = 250  # frames of a video that are decoded at most
 
 
@@ -56,10 +58,10 @@ def _look_at_video(path: Path) -> tuple[Glance, torch.Tensor]:  # (N, 256) thumb
     "Header, length and a few frames of a video."
     faults = []
     with open_container(path) as (container, stream):
-        if CONTAINERS.get(path.suffix.lower(), "gif") not in container.format.name.split(","):
+        if SUFFIX_FORMATS.get(path.suffix.lower(), "gif") not in container.format.name.split(","):
             faults.append(("wrong suffix", container.format.name.split(",")[0]))
         rate = float(stream.average_rate or stream.guessed_rate or 25)
-        lasting = rate * float((stream.duration or 0) * stream.time_base)
+        lasting = rate * float(as_seconds(stream.duration, stream.time_base))
         count = stream.frames if stream.frames <= lasting + 1 else 0  # an edit list shows fewer frames than there are
         count = count or sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
         ends = [entry.pos + entry.size for entry in stream.index_entries]
@@ -82,18 +84,18 @@ def _look_at_folder(path: Path) -> tuple[Glance, torch.Tensor]:  # (N, 256) thum
     pictures = [read_image(files[n + step]) for n in first for step in (0, 1)]  # three pairs of neighbours
     sizes, faults = Counter(tuple(picture.shape[1:]) for picture in pictures), []
     thumbnails = torch.cat([motion_signature(to_bytes(F.adaptive_avg_pool2d(p, 64))[None]) for p in pictures])
-    beside = (thumbnails[::2] - thumbnails[1::2]).abs().mean()  # neighbours in a film are alike
+    beside = (thumbnails[::2] - thumbnails[1::2]).abs().mean()  # neighbours in a video are alike
     if len(sizes) > 1:
         faults.append(("mixed sizes", f"{len(sizes)} sizes"))
     elif beside > 0.1 and beside > 0.6 * torch.pdist(thumbnails, p=1).mean() / thumbnails.shape[1]:
-        faults.append(("no film", ""))
+        faults.append(("no video", ""))
     height, width = sizes.most_common(1)[0][0]
     return Glance(path, tuple(faults), len(files), 25.0, width, height), thumbnails
 
 # %% ../../nbs/data/21a_glance.ipynb #801479a4
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".m4v"}
 STATIC = 0.004  # largest mean grey difference of two thumbnails in a clip where nothing moves
-SHORT, SMALL = 16, 64  # frames and pixels below which a clip is worth a word
+SHORT, SMALL_SIDE = 16, 64  # frames and pixels below which a clip is worth a word
 PLACES = 6  # frames of a clip that are compared
 
 
@@ -108,6 +110,16 @@ class Glance(typing.NamedTuple):
     height: int = 0
 
 # %% ../../nbs/data/21a_glance.ipynb #cb84f7b3
+def _why_unread(path: Path, error: Exception) -> tuple[str, str]:
+    "The fault of a clip that could not be looked at: nothing in it, its end missing, or what the error says."
+    if path.is_file() and path.stat().st_size == 0:
+        return "empty", ""
+    begun = path.is_file() and os.access(path, os.R_OK) and file_kind(path).group == "video"
+    if begun and ("cut off" in str(error) or not isinstance(error, UserError)):
+        return "cut off", ""
+    return "unreadable", str(error)
+
+
 def glance(
     path: str | Path,  # a video file, or a folder of pictures
 ) -> Glance:
@@ -119,16 +131,14 @@ def glance(
         return Glance(path, (("unreadable", irregular(path)),))
     try:
         found, thumbnails = _look_at_folder(path) if path.is_dir() else _look_at_video(path)
-    except (UserError, av.FFmpegError, OSError, ValueError, RuntimeError) as error:
-        empty = path.is_file() and path.stat().st_size == 0
-        begun = path.is_file() and os.access(path, os.R_OK) and file_kind(path).group == "video"
-        return Glance(path, (("empty", "") if empty else ("cut off", "") if begun else ("unreadable", str(error)),))
+    except (UserError, FFmpegError, OSError, ValueError, RuntimeError) as error:
+        return Glance(path, (_why_unread(path, error),))
     faults = list(found.faults)
     if found.frames < 2:
         faults.append(("still", ""))
     elif found.frames < SHORT:
         faults.append(("short", f"{found.frames} frames"))
-    if min(found.width, found.height) < SMALL:
+    if min(found.width, found.height) < SMALL_SIDE:
         faults.append(("small", f"{found.width} × {found.height}"))
     if found.width != found.height:
         faults.append(("not square", f"{found.width} × {found.height}"))

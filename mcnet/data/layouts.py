@@ -19,13 +19,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..core import UserError
-from .glance import SMALL, VIDEO_SUFFIXES, Glance, glance
+from .glance import SMALL_SIDE, VIDEO_SUFFIXES, Glance, glance
 from ..doors import as_path, file_kind, input_file, inside_folder, irregular, read_json
 from ..media.pictures import PICTURE_SUFFIXES, open_picture
 
 # %% auto #0
-__all__ = ['HELD_OUT', 'SPLITS', 'LAYOUTS', 'MANIFEST', 'SHARDS', 'LOOSE', 'FAULTS', 'USABLE', 'ADVICE', 'ClipFile', 'Layout',
-           'Listing', 'list_folder', 'find_clips', 'Fault', 'DataReport', 'shard_index', 'check_data']
+__all__ = ['HELD_OUT', 'SPLITS', 'LAYOUTS', 'MANIFEST', 'SHARDS', 'LOOSE_CLIPS', 'FAULTS', 'USABLE', 'REMEDIES', 'ClipFile',
+           'Layout', 'Listing', 'list_folder', 'find_clips', 'Fault', 'DataReport', 'shard_index', 'check_data']
 
 # %% ../../nbs/data/21b_layouts.ipynb #5f6e34b1
 HELD_OUT = {"test", "val", "valid", "validation"}  # a folder of this name is not for training
@@ -60,7 +60,7 @@ LAYOUTS = [
 ]
 MANIFEST = Layout("MANIFEST.json", "", "written in MANIFEST.json")
 SHARDS = Layout("webdataset shards", "", "written in each sample's json, if at all")
-LOOSE = Layout("loose clips", "", "not known: each file is taken for a person of its own")
+LOOSE_CLIPS = Layout("loose clips", "", "not known: each file is taken for a person of its own")
 
 # %% ../../nbs/data/21b_layouts.ipynb #e75dbb60
 class Listing(typing.NamedTuple):
@@ -156,7 +156,7 @@ def _recognise(names: list[str]) -> Layout:
         several = layout.name != "a folder per person" or len({match["person"] for match in found}) > 1
         if found and several and len(found) >= 0.9 * len(names):
             return layout
-    return LOOSE
+    return LOOSE_CLIPS
 
 # %% ../../nbs/data/21b_layouts.ipynb #75f5f46a
 def _person(layout: Layout, name: str) -> str:
@@ -171,17 +171,18 @@ FAULTS = {  # kind -> usable for training?, what it means and how to mend it
     "unreadable": (False, "cannot be decoded: download or copy them again"),
     "cut off": (False, "end before their end: download or copy them again"),
     "still": (False, "one frame only; a pair needs two: remove them, or use them as sources"),
-    "no film": (False, "pictures that do not follow each other: one folder per film, nothing else in it"),
-    "mixed sizes": (False, "pictures of several sizes in one folder: one folder per film, or run prepare"),
+    "no video": (False, "pictures that do not follow each other: one folder per video, nothing else in it"),
+    "mixed sizes": (False, "pictures of several sizes in one folder: one folder per video, or run prepare"),
     "wrong suffix": (True, "named as what they are not: rename them, or convert with ffmpeg -i OLD NEW.mp4"),
     "leak": (True, "people both in train and in test, so that a score measures memory: move each to one side"),
     "duplicate": (True, "the same bytes as another file: remove them"),
     "short": (True, "only a few frames: little to learn from"),
-    "small": (True, f"less than {SMALL} pixels: they will be enlarged; look for larger ones"),
+    "small": (True, f"less than {SMALL_SIDE} pixels: they will be enlarged; look for larger ones"),
     "not square": (True, "will be cut to the square in the middle: run prepare to crop around faces"),
     "static": (True, "nearly nothing moves: no motion to learn from"),
 }
-USABLE, ADVICE = ({kind: entry[n] for kind, entry in FAULTS.items()} for n in (0, 1))
+USABLE = {kind: usable for kind, (usable, _) in FAULTS.items()}
+REMEDIES = {kind: remedy for kind, (_, remedy) in FAULTS.items()}
 
 
 class Fault(typing.NamedTuple):
@@ -221,7 +222,7 @@ class DataReport:
     def to_dict(self) -> dict:
         "For a json file."
         plain = dataclasses.asdict(self) | {"usable": self.usable, "decoded_megabytes": self.decoded}
-        return plain | {"faults": [fault._asdict() | {"advice": ADVICE[fault.kind]} for fault in self.faults]}
+        return plain | {"faults": [fault._asdict() | {"advice": REMEDIES[fault.kind]} for fault in self.faults]}
 
     def __str__(self) -> str:
         return "\n".join([*_summary(self), *_troubles(self)])
@@ -257,7 +258,7 @@ def _troubles(report: DataReport) -> list[str]:
         if found:
             names = [f.where + f" ({f.detail})" * bool(f.detail and len(f.detail) < 60) for f in found[:3]]
             more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
-            lines += [f"{len(found):,} {kind}: {ADVICE[kind]}", f"    {', '.join(names)}{more}"]
+            lines += [f"{len(found):,} {kind}: {REMEDIES[kind]}", f"    {', '.join(names)}{more}"]
     count = sum(USABLE[fault.kind] for fault in report.faults)
     verdict = "nothing is wrong" if not lines else f"{len(report.faults) - count:,} not usable, {count:,} remarks"
     return [f"verdict   {verdict}", *(lines if len(lines) <= 22 else lines[::2])]
@@ -290,7 +291,7 @@ def _leaks(good: list[tuple[ClipFile, Glance]]) -> list[Fault]:
 
 
 def _misnamed(others: list[Path], root: Path) -> list[Fault]:
-    "Films whose suffix nobody would take for a film's."
+    "Videos whose suffix nobody would take for a video's."
     faults = []
     for path in others:
         if irregular(path):

@@ -9,6 +9,7 @@ import csv
 import hashlib
 import io
 import itertools
+import os
 import typing
 import warnings
 from collections.abc import Callable, Iterator
@@ -40,8 +41,10 @@ def _decode(
         frames = [to_bytes(fit_square(read_image(file), size)) for file in list_pictures(path)]
     else:
         frames = [fit_square(frame, size) for frame in read_frames(path)]
+    if not frames:
+        raise UserError(f"{path} holds no frame that can be read; copy or download it again")
     if len(frames) < 2:
-        raise UserError(f"{path} has {len(frames)} frames; a pair needs two")
+        raise UserError(f"{path} has one frame; a pair needs two")
     return torch.stack(frames)  # (T, 3, size, size)
 
 
@@ -49,9 +52,10 @@ def _cache_path(path: Path, size: int, cache: str | Path) -> Path:
     "Where the decoded clip is kept: another name when the file changes."
     state = path.stat()
     key = hashlib.sha256(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:12]
-    return Path(cache) / f"{path.stem}-{key}-{size}.npy"
+    stem = path.stem if len(os.fsencode(path.stem)) <= 200 else path.stem[:40]  # a name has 255 bytes at most
+    return Path(cache) / f"{stem}-{key}-{size}.npy"
 
-# %% ../../nbs/data/21e_pairs.ipynb #d6df7392
+# %% ../../nbs/data/21e_pairs.ipynb #6c389f74
 def load_clip(
     path: str | Path,  # a video file or a folder of pictures
     size: int,  # side of the square in pixels
@@ -66,14 +70,16 @@ def load_clip(
         return _decode(path, size)
     stored = _cache_path(path, size, cache)
     kept = _load_stored(stored)
-    if kept is None:
-        stored.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(stored) as temporary:
-            np.save(temporary, _decode(path, size).numpy())
-        kept = _load_stored(stored)
-    return kept
+    if kept is not None:
+        return kept
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    frames = _decode(path, size)
+    with atomic_path(stored) as temporary:
+        np.save(temporary, frames.numpy())
+    kept = _load_stored(stored)
+    return frames if kept is None else kept
 
-
+# %% ../../nbs/data/21e_pairs.ipynb #d6df7392
 def _load_stored(path: Path) -> torch.Tensor | None:
     "What the cache holds, mapped into memory; None where there is nothing, or a damaged file: then it is made anew."
     try:
@@ -130,7 +136,7 @@ class FramePairs:
         *,
         seed: int = 0,
         start: int = 0,  # number of the first batch: where an interrupted training goes on
-        augment: Augment = OURS,  # what is changed in both frames; `RELEASE`, or Augment(0, 0) for nothing
+        augment: Augment = OURS,  # what is changed in both frames; `AS_RELEASE`, or Augment(0, 0) for nothing
         focus: list[torch.Tensor] | None = None,  # (T, 32, 2) for each clip: eyes and mouth; NaN where unknown
     ):
         self.frames, self.focus, self.batch_size = frames, focus, batch_size
@@ -169,7 +175,7 @@ class ClipPairs(FramePairs):
         *,
         seed: int = 0,
         start: int = 0,  # number of the first batch: where an interrupted training goes on
-        augment: Augment = OURS,  # what is changed in both frames; `RELEASE`, or Augment(0, 0) for nothing
+        augment: Augment = OURS,  # what is changed in both frames; `AS_RELEASE`, or Augment(0, 0) for nothing
         split: str = "train",  # train, test or all; of a folder
         cache: str | Path | None = None,  # folder for decoded clips
         landmarks: Callable | None = None,  # (T, 3, H, W) in [0, 1] -> (T, 68 or 478, 2): finds `Pair.focus`
@@ -194,7 +200,7 @@ def _pair_table(
     pairs, motion = sample_pairs([motion_signature(clip) for clip in frames], each, generator=generator)
     return pairs, pairs[motion >= motion.quantile(2 / 3)]
 
-# %% ../../nbs/data/21e_pairs.ipynb #1cde96aa
+# %% ../../nbs/data/21e_pairs.ipynb #84b99af5
 def _blinking(focus: list[torch.Tensor], pairs: torch.Tensor) -> torch.Tensor:
     "The tenth of the pairs whose eyes differ most in how far they are open: a blink is rare, and short."
     wide = [(points[:, 0] - points[:, 9]).norm(dim=-1) for points in focus]  # from corner to corner
@@ -215,7 +221,7 @@ def _draw(rows: torch.Tensor, count: int, generator: torch.Generator) -> torch.T
     "`count` random rows."
     return rows[torch.randint(len(rows), (count,), generator=generator)]
 
-
+# %% ../../nbs/data/21e_pairs.ipynb #1cde96aa
 def _load_all(files: list[Path], size: int, cache: str | Path | None):
     "Decode clips; what cannot be read is left out, with its reason, and reported in one warning."
     good, frames, skipped = [], [], {}

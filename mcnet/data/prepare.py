@@ -35,11 +35,11 @@ from ..media.landmarks import Face
 from ..media.recording import check_rate, video_writer
 
 # %% auto #0
-__all__ = ['JUMP', 'SHIFT', 'OUTLIER', 'AROUND', 'LOOKS', 'BLURRED', 'frame_jumps', 'find_cuts', 'sharpness', 'Scan',
-           'scan_video', 'PrepareSettings', 'Crop', 'Dropped', 'choose_crops', 'write_crops', 'prepare_clips',
+__all__ = ['JUMP', 'SHIFT', 'OUTLIER', 'AROUND', 'LOOKS_PER_SECOND', 'BLURRED', 'frame_jumps', 'find_cuts', 'finest_detail',
+           'Scan', 'scan_video', 'PrepareSettings', 'Crop', 'Dropped', 'choose_crops', 'write_crops', 'prepare_clips',
            'PrepareReport']
 
-# %% ../../nbs/data/21c_prepare.ipynb #246a78fe
+# %% ../../nbs/data/21c_prepare.ipynb #a66bb0d5
 JUMP = 0.05  # mean grey difference of thumbnails below which nothing is a cut
 SHIFT = 0.01  # the same of their sorted greys: a cut changes what there is, motion only where it is
 OUTLIER = 4.0  # times what is usual around it: a cut is a jump among small steps
@@ -61,11 +61,11 @@ def frame_jumps(
     jumps[0] = 0
     return jumps
 
-
+# %% ../../nbs/data/21c_prepare.ipynb #246a78fe
 def find_cuts(
     signatures: torch.Tensor,  # (T, D) from `motion_signature`
 ) -> list[int]:  # numbers of the frames with which a new scene begins; never 0
-    "Where a film cuts to another scene: far from the last frame, in other greys, and further than is usual around it."
+    "Where a video cuts to another scene: far from the last frame, in other greys, and further than is usual around it."
     jumps, shifts = frame_jumps(signatures), frame_jumps(signatures.sort(dim=1).values)
     steps = (signatures[1:] - signatures[:-1]).abs().mean(1)  # (T - 1,)
     cuts = []
@@ -76,12 +76,12 @@ def find_cuts(
             cuts.append(frame)
     return cuts
 
-# %% ../../nbs/data/21c_prepare.ipynb #5cbd7b17
-LOOKS = 5  # a second: how often a face is looked for
-BLURRED = 0.08  # sharpness below which a face of any size has no more detail than one of forty pixels
+# %% ../../nbs/data/21c_prepare.ipynb #8431194b
+LOOKS_PER_SECOND = 5  # how often a face is looked for
+BLURRED = 0.08  # share of finest detail below which a face of any size has no more detail than one of forty pixels
 
 
-def sharpness(
+def finest_detail(
     image: torch.Tensor,  # (3, S, S), uint8 or float
 ) -> float:  # about 0.2 … 0.5 for a sharp face of 128 pixels, under 0.08 for a blurred one
     "The finest detail, at the twentieth of the pixels that has most of it, against the whole contrast."
@@ -92,37 +92,37 @@ def sharpness(
 
 
 class Scan(typing.NamedTuple):
-    "What one reading of a film found."
+    "What one reading of a video found."
 
     signatures: torch.Tensor  # (T, 256)
-    faces: dict[int, list[tuple[Face, float]]]  # number of a frame -> its faces, largest first, and their sharpness
+    faces: dict[int, list[tuple[Face, float]]]  # number of a frame -> its faces, largest first, each with its detail
 
-
+# %% ../../nbs/data/21c_prepare.ipynb #5cbd7b17
 def scan_video(
     path: str | Path,
     finder: Finder,
 ) -> Scan:
-    "Read a film once: a thumbnail of every frame, the faces of some; memory hardly grows with its length."
-    step = max(1, round(float(video_info(path).fps) / LOOKS))
+    "Read a video once: a thumbnail of every frame, the faces of some; memory hardly grows with its length."
+    step = max(1, round(float(video_info(path).fps) / LOOKS_PER_SECOND))
     signatures, found = [], {}
     for number, frame in enumerate(read_frames(path)):
         skip = max(1, min(frame.shape[1:]) // 128)
         signatures.append(motion_signature(frame[None, :, ::skip, ::skip])[0])
         if number % step == 0:
             looked = finder(frame)
-            sharp = [sharpness(cut(frame, face_box(face), 128)) for face in looked]
+            sharp = [finest_detail(cut(frame, face_box(face), 128)) for face in looked]
             found[number] = [(face._replace(landmarks=None), how) for face, how in zip(looked, sharp)]
     if not signatures:
         raise UserError(f"{path} holds no frames")
     return Scan(torch.stack(signatures), found)
 
-# %% ../../nbs/data/21c_prepare.ipynb #36eddd01
+# %% ../../nbs/data/21c_prepare.ipynb #bc67ab7d
 @dataclasses.dataclass(frozen=True)
 class PrepareSettings:
-    "What is kept of a film, and how it is written."
+    "What is kept of a video, and how it is written."
 
     size: int = 256  # side of the crops in pixels
-    fps: int | None = None  # frames per second; the film's own when not given, never more than it has
+    fps: int | None = None  # frames per second; the video's own when not given, never more than it has
     people: str = "largest"  # or "all": a crop for each person who is there when the shot begins
     min_frames: int = 24  # of a shot
     min_face: int = 77  # longer side of a face in pixels
@@ -142,9 +142,9 @@ class Crop(typing.NamedTuple):
     last: int  # number of the frame after the last
     box: Box
 
-
+# %% ../../nbs/data/21c_prepare.ipynb #36eddd01
 class Dropped(typing.NamedTuple):
-    "A part of a film that was left out."
+    "A part of a video that was left out."
 
     first: int
     last: int
@@ -155,7 +155,7 @@ def choose_crops(
     scan: Scan,
     settings: PrepareSettings,
 ) -> tuple[list[Crop], list[Dropped]]:
-    "Cut a film into shots, and find the fixed square of each person in each."
+    "Cut a video into shots, and find the fixed square of each person in each."
     edges = [0, *find_cuts(scan.signatures), len(scan.signatures)]
     crops, dropped = [], []
     for first, last in zip(edges, edges[1:]):
@@ -175,7 +175,7 @@ def choose_crops(
                     crops.append(Crop(first, last, _fixed_box(track)))
     return crops, dropped
 
-# %% ../../nbs/data/21c_prepare.ipynb #d13bee60
+# %% ../../nbs/data/21c_prepare.ipynb #8d43c767
 def _follow(face: Face, seen: list[list[tuple[Face, float]]]) -> list[tuple[Face, float] | None]:
     "The same person in each look: the face whose middle is nearest, within half a face."
     track = []
@@ -186,7 +186,7 @@ def _follow(face: Face, seen: list[list[tuple[Face, float]]]) -> list[tuple[Face
         face = track[-1][0] if track[-1] else face
     return track
 
-
+# %% ../../nbs/data/21c_prepare.ipynb #9c85dd06
 def _why_not(track: list[tuple[Face, float] | None], settings: PrepareSettings) -> str:
     "The reason to leave a person out; nothing when there is none."
     found = [look for look in track if look]
@@ -203,7 +203,7 @@ def _why_not(track: list[tuple[Face, float] | None], settings: PrepareSettings) 
     ]
     return "face leaves the square" if sum(inside) < 0.8 * len(inside) else ""
 
-
+# %% ../../nbs/data/21c_prepare.ipynb #d13bee60
 def _fixed_box(track: list[tuple[Face, float] | None]) -> Box:
     "One square for the whole shot."
     looks = [[look[0]] if look else [] for look in track]
@@ -211,14 +211,14 @@ def _fixed_box(track: list[tuple[Face, float] | None]) -> Box:
         warnings.simplefilter("ignore", Notice)  # what it would say is a reason of `_why_not`
         return clip_box(looks, lambda look: look, looks=len(looks))
 
-# %% ../../nbs/data/21c_prepare.ipynb #70e39552
+# %% ../../nbs/data/21c_prepare.ipynb #e720e1cd
 def write_crops(
-    path: str | Path,  # the film
+    path: str | Path,  # the video
     crops: list[Crop],
     outs: list[Path],  # an .mp4 for each crop
     settings: PrepareSettings,
 ) -> list[int]:  # frames written for each
-    "Read a film once more, and write every crop as it comes; a file appears when it is complete."
+    "Read a video once more, and write every crop as it comes; a file appears when it is complete."
     if not crops:
         return []
     own, counts, writers = video_info(path).fps, [0] * len(crops), {}
@@ -236,7 +236,7 @@ def write_crops(
                     stacks[n].close()
     return counts
 
-
+# %% ../../nbs/data/21c_prepare.ipynb #70e39552
 def _choose_frames(path: str | Path, crop: Crop, fps: int | None) -> set[int]:
     "Which frames of a shot are kept: all, or those that are on screen `fps` times a second."
     if fps is None or video_info(path).fps <= fps:
@@ -245,9 +245,9 @@ def _choose_frames(path: str | Path, crop: Crop, fps: int | None) -> set[int]:
     ticks = torch.arange(0, float(times[-1] - times[0]) + 1e-6, 1 / fps, dtype=torch.float64) + times[0]
     return set((torch.searchsorted(times, ticks + 1e-6, right=True) - 1 + crop.first).tolist())
 
-# %% ../../nbs/data/21c_prepare.ipynb #b6471157
+# %% ../../nbs/data/21c_prepare.ipynb #90a0bcf3
 class _Task(typing.NamedTuple):
-    "One film to prepare."
+    "One video to prepare."
 
     source: Path
     inner: str  # its path inside the folder
@@ -255,9 +255,9 @@ class _Task(typing.NamedTuple):
     out: Path
     settings: PrepareSettings
 
-
+# %% ../../nbs/data/21c_prepare.ipynb #6c617015
 def _prepare_video(task: _Task, finder: Finder) -> dict:
-    "All of one film: scan, choose, write; the record that says so is written last."
+    "All of one video: scan, choose, write; the record that says so is written last."
     record_path, state = _record_path(task), _state(task)
     record = _read_record(record_path)
     if record.get("state") == state and all((task.out / clip["file"]).is_file() for clip in record["clips"]):
@@ -277,7 +277,7 @@ def _prepare_video(task: _Task, finder: Finder) -> dict:
         temporary.write_text(json.dumps(record), encoding="utf-8")
     return record
 
-
+# %% ../../nbs/data/21c_prepare.ipynb #b6471157
 def _read_record(path: Path) -> dict:
     "What is known of a video that was done; empty without a record, or with a damaged one: then it is done again."
     with suppress(UserError):
@@ -287,15 +287,15 @@ def _read_record(path: Path) -> dict:
 
 
 def _record_path(task: _Task) -> Path:
-    "Where it is written that a film is done."
+    "Where it is written that a video is done."
     return task.out / ".done" / f"{task.name}.json"
 
 
 def _state(task: _Task) -> list:
-    "What a finished film depends on: the file and the settings."
+    "What a finished video depends on: the file and the settings."
     return [task.source.stat().st_size, task.source.stat().st_mtime_ns, dataclasses.asdict(task.settings)]
 
-# %% ../../nbs/data/21c_prepare.ipynb #dd88880d
+# %% ../../nbs/data/21c_prepare.ipynb #aac69129
 _finder: Finder | None = None  # of a worker process
 
 
@@ -305,16 +305,18 @@ def _begin_worker(packed: bytes):
     torch.set_num_threads(1)
     _finder = pickle.loads(packed)
     parent = multiprocessing.parent_process()
+    assert parent is not None, "a worker was started by somebody"
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _in_worker(task: _Task) -> dict:
-    "One film in a worker process."
+    "One video in a worker process."
+    assert _finder is not None, "a worker begins with `_begin_worker`"
     return _prepare_video(task, _finder)
 
-
+# %% ../../nbs/data/21c_prepare.ipynb #dd88880d
 def _run(tasks: list[_Task], finder: Finder, workers: int) -> Iterator[dict]:
-    "The records of all films, in their order."
+    "The records of all videos, in their order."
     if workers <= 1:
         yield from (_prepare_video(task, finder) for task in tasks)
         return
@@ -328,72 +330,72 @@ def _run(tasks: list[_Task], finder: Finder, workers: int) -> Iterator[dict]:
 
 # %% ../../nbs/data/21c_prepare.ipynb #77dd8e0b
 def prepare_clips(
-    folder: str | Path,  # of raw films, in any layout `find_clips` knows
+    folder: str | Path,  # of raw videos, in any layout `find_clips` knows
     out: str | Path,  # a folder for the clips and their MANIFEST.json
     *,
     finder: Finder | None,  # from `pick_finder`
     size: int = 256,  # side of the crops in pixels
-    fps: int | None = None,  # frames per second; the film's own when not given, never more than it has
+    fps: int | None = None,  # frames per second; the video's own when not given, never more than it has
     people: str = "largest",  # or "all": a crop for each person who is there when the shot begins
     min_frames: int = 24,  # of a shot
     min_face: int | None = None,  # pixels; 0.3 of `size` when not given
     test_share: float = 0.1,  # of the people, where the folder does not say who is for the test
     workers: int = 1,  # processes
-    progress: Callable[[int, int], None] | None = None,  # called with films done and in all
+    progress: Callable[[int, int], None] | None = None,  # called with videos done and in all
 ) -> PrepareReport:
-    "Turn raw films into training clips: scenes apart, one fixed square per shot; what was finished before is kept."
+    "Turn raw videos into training clips: scenes apart, one fixed square per shot; what was finished before is kept."
     if finder is None:
         raise UserError("there is no face finder; install mediapipe (pip install mediapipe) and give its model")
     settings = PrepareSettings(size, fps, people, min_frames, round(0.3 * size) if min_face is None else min_face)
     listing, out = list_folder(folder), as_path(out, "an output folder")
-    films = [clip for clip in listing.clips if clip.path.is_file()]
-    if not films:
+    videos = [clip for clip in listing.clips if clip.path.is_file()]
+    if not videos:
         raise UserError(f"{folder} holds no videos to prepare; put mp4, mov, mkv, webm or avi files into it")
     if listing.layout is MANIFEST:
         refuse_inputs(out / "MANIFEST.json", [Path(folder) / "MANIFEST.json"])
-    if any(film.path.resolve().is_relative_to((out / "clips").resolve()) for film in films):
+    if any(video.path.resolve().is_relative_to((out / "clips").resolve()) for video in videos):
         raise UserError(f"{out}/clips holds videos to prepare; an input is never overwritten: choose another output")
     for place in (out / "clips", out / ".done"):
         output_folder(place)
-    names = _names([film.path for film in films], Path(folder))
-    tasks = [_Task(f.path, _inside(f.path, Path(folder)), name, out, settings) for f, name in zip(films, names)]
+    names = _names([video.path for video in videos], Path(folder))
+    tasks = [_Task(f.path, _inside(f.path, Path(folder)), name, out, settings) for f, name in zip(videos, names)]
     records = []
     for record in _run(tasks, finder, workers):
         records.append(record)
         if progress:
             progress(len(records), len(tasks))
-    splits = _splits(films, test_share)
-    entries = _write_manifest(out, films, records, splits, settings)
+    splits = _splits(videos, test_share)
+    entries = _write_manifest(out, videos, records, splits, settings)
     return _report(out, records, entries, listing.layout.identity)
 
-# %% ../../nbs/data/21c_prepare.ipynb #2b342435
+# %% ../../nbs/data/21c_prepare.ipynb #14d047bd
 def _inside(path: Path, folder: Path) -> str:
-    "A film's path inside the folder, as text; its own name where a manifest points elsewhere."
+    "A video's path inside the folder, as text; its own name where a manifest points elsewhere."
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
 
 
 def _names(paths: list[Path], folder: Path) -> list[str]:
-    "A name for what is made of each film: its path with dashes, and a checksum where two would be called the same."
+    "A name for what is made of each video: its path with dashes, and a checksum where two would be called the same."
     plain = [re.sub(r"[^\w.#-]+", "-", str(Path(_inside(path, folder)).with_suffix(""))).strip(".-") for path in paths]
     count = Counter(name.lower() for name in plain)
     digest = lambda path: hashlib.sha256(_inside(path, folder).encode()).hexdigest()[:6]
     return [name if count[name.lower()] == 1 else f"{name}-{digest(path)}" for name, path in zip(plain, paths)]
 
 
-def _splits(films: list[ClipFile], share: float) -> dict[str, str]:
+def _splits(videos: list[ClipFile], share: float) -> dict[str, str]:
     "person -> split: as the folder says; where it says nothing by a checksum of the name, so that nobody ever moves."
-    told = {film.person: film.split for film in films}
+    told = {video.person: video.split for video in videos}
     if "test" in told.values():
         return told
     number = lambda person: int(hashlib.sha256(person.encode()).hexdigest()[:8], 16) / 16**8
     return {person: "test" if number(person) < share else "train" for person in told}
 
-
-def _write_manifest(out: Path, films: list[ClipFile], records: list[dict], splits: dict, settings) -> list[dict]:
+# %% ../../nbs/data/21c_prepare.ipynb #2b342435
+def _write_manifest(out: Path, videos: list[ClipFile], records: list[dict], splits: dict, settings) -> list[dict]:
     "MANIFEST.json: what `find_clips` reads, and where each clip came from."
     entries = []
-    for film, record in zip(films, records):
-        about = {"kind": "clip", "split": splits[film.person], "identity": film.person, "source": record["source"]}
+    for video, record in zip(videos, records):
+        about = {"kind": "clip", "split": splits[video.person], "identity": video.person, "source": record["source"]}
         entries += [{"file": clip["file"]} | about | clip for clip in record["clips"]]
     manifest = {"about": "made by mcnet prepare", "settings": dataclasses.asdict(settings), "files": entries}
     with atomic_path(out / "MANIFEST.json") as temporary:
@@ -409,7 +411,7 @@ def _report(out: Path, records: list[dict], entries: list[dict], identity: str) 
     short = [(reason.split(":")[0], example) for reason, example in dropped]
     return PrepareReport(
         out=str(out),
-        films=len(records),
+        videos=len(records),
         done_before=sum("done before" in record for record in records),
         clips={side: len(of(side)) for side in sides},
         people={side: len({entry["identity"] for entry in of(side)}) for side in sides},
@@ -422,17 +424,17 @@ def _report(out: Path, records: list[dict], entries: list[dict], identity: str) 
 # %% ../../nbs/data/21c_prepare.ipynb #95637c4c
 @dataclasses.dataclass(frozen=True)
 class PrepareReport:
-    "What became of a folder of films."
+    "What became of a folder of videos."
 
     out: str
-    films: int
-    done_before: int  # films that an earlier run had finished
+    videos: int
+    done_before: int  # videos that an earlier run had finished
     clips: dict[str, int]  # split -> how many
     people: dict[str, int]  # split -> how many
     frames: int
     dropped: dict[str, int]  # reason -> shots
     examples: dict[str, str]  # reason -> one of them
-    identity: str  # what is known of who is in the films
+    identity: str  # what is known of who is in the videos
 
     def to_dict(self) -> dict:
         "For a json file."
@@ -441,7 +443,7 @@ class PrepareReport:
     def __str__(self) -> str:
         each = lambda counts: ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
         lines = [
-            f"films     {self.films:,}" + f", {self.done_before:,} of them finished earlier" * bool(self.done_before),
+            f"videos    {self.videos:,}" + f", {self.done_before:,} of them finished earlier" * bool(self.done_before),
             f"clips     {sum(self.clips.values()):,} ({each(self.clips)}), {self.frames:,} frames",
             f"people    {each(self.people)}; {self.identity}",
         ]

@@ -74,12 +74,12 @@ def write_shards(
     return shards
 
 # %% ../../nbs/data/21f_shards.ipynb #05cc61ed
-def _add_sample(tar: tarfile.TarFile, key: str, clip: ClipFile, film: torch.Tensor, frames: int):
+def _add_sample(tar: tarfile.TarFile, key: str, clip: ClipFile, video: torch.Tensor, frames: int):
     "One clip: who it shows, and its frames as jpg."
-    chosen = spread_frames(motion_signature(film), frames)
+    chosen = spread_frames(motion_signature(video), frames)
     about = {"person": clip.person, "clip": clip.path.name, "frames": chosen}
     parts = {"json": json.dumps(about).encode()}
-    for n, picture in enumerate(film[chosen].permute(0, 2, 3, 1).numpy()):
+    for n, picture in enumerate(video[chosen].permute(0, 2, 3, 1).numpy()):
         file = io.BytesIO()
         Image.fromarray(picture).save(file, "jpeg", quality=95, subsampling=0)
         parts[f"{n:02}.jpg"] = file.getvalue()

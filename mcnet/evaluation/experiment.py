@@ -208,7 +208,7 @@ def run_experiment(
     config = choose_config(recipe, people=people, tuned=bool(weights), **given)
     pick_device(device)  # what is wrong is said before anything is drawn
     inputs = ([resolve(weights)] if weights else []) + ([data] if data else [])
-    if first_process():
+    if first_process() and out.exists():  # a new folder is made when the training begins, and not before
         run_folder(out, inputs, config)
     loss = read_features(perceptual)
     seed_everything(int(given["seed"] or 0))

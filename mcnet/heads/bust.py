@@ -261,7 +261,6 @@ class Bust:
     ):
         self.model = HeadModel(rows, columns, device)
         t = self.template = self.model.template
-        self.model.ear_vertex = int(((t.y + 0.02) ** 2 + (t.angle - 1.75) ** 2).argmin())
         self.shell = HairShell(t, rows=max(16, rows * 3 // 8))
         self.sphere, self.ring = unit_sphere(*ball).to(device), ring
         self.places = template_places(t, self.shell, self.sphere, ring)  # (V, 5)
@@ -325,7 +324,7 @@ def landmark_weights(
         & (t.lip[triangles].abs().amin(1) == 1)
         & (t.lid[triangles].abs().amin(1) == 1)
     )
-    ids, weights = [], []
+    anchors = []  # vertices and weights of each landmark
     for x, y, line in landmark_places():
         if "l" in line:
             slit, edge = (t.lid if "lid" in line else t.lip), (1.0 if "upper" in line else -1.0)
@@ -337,12 +336,13 @@ def landmark_weights(
             right = int((t.x[row] < x).logical_and(t.front[row] > 0.01).nonzero().max()) + 1
             a, b = int(row[right - 1]), int(row[right])
             share = float((x - t.x[a]) / (t.x[b] - t.x[a]))
-            ids.append([a, b, b]), weights.append([1 - share, share, 0.0])
+            anchors.append(([a, b, b], [1 - share, share, 0.0]))
             continue
         system = F.pad(round_ if line else flat, (0, 1), value=1.0).transpose(1, 2) + 1e-9 * torch.eye(
             3, dtype=torch.double
         )
         inside = torch.linalg.solve(system, torch.tensor([x, y, 1.0], dtype=torch.double))
         best = torch.where(usable, inside.amin(1), -9.0).argmax()
-        ids.append(triangles[best].tolist()), weights.append(inside[best].tolist())
+        anchors.append((triangles[best].tolist(), inside[best].tolist()))
+    ids, weights = zip(*anchors)
     return torch.tensor(ids), torch.tensor(weights)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import functools
 import itertools
 import typing
+import warnings
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
-from ..core import Pair, UserError
-from ..doors import atomic_path
+from ..core import Notice, Pair, UserError
+from ..doors import atomic_path, explain, file_kind, input_file
 from . import paint
 from .bust import BACKGROUND, CLOTHES, EAR, EYE, GLASSES, HAIR, MOUTH, PARTS, SKIN, Bust, landmark_weights
 from .cast import FaceParams, combine, neutral_motion, sample_people, sample_poses, sample_track
@@ -40,7 +41,7 @@ _all_ = [
     "PARTS",
 ]
 
-# %% ../../nbs/heads/02g_faces.ipynb #59639e33
+# %% ../../nbs/heads/02g_faces.ipynb #3cfdb20d
 SAMPLES = 2  # each pixel averages SAMPLES × SAMPLES samples
 COARSE, FINE = (60, 52), (92, 72)  # grid rows and columns for small and large pictures
 COARSE_UP_TO = 96  # pixels
@@ -60,7 +61,7 @@ def bust_for(
         bust = Bust(*(COARSE if coarse else FINE), device=device, **grid)
     return bust, ids.to(device), weights.float().to(device)
 
-
+# %% ../../nbs/heads/02g_faces.ipynb #59639e33
 class Rendered(typing.NamedTuple):
     "A batch of pictures and, with `truth`, all that is known about them."
 
@@ -73,7 +74,17 @@ class Rendered(typing.NamedTuple):
     depth: torch.Tensor | None = None  # (B, S, S)
     screen: torch.Tensor | None = None  # (B, V, 3): vertices in pixels, and their depth
 
-# %% ../../nbs/heads/02g_faces.ipynb #8982069a
+    def geometry(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        "`triangle`, `depth` and `screen`. Raises `UserError` where they were not asked for."
+        if self.triangle is None or self.depth is None or self.screen is None:
+            raise UserError("the pictures were rendered without truth; call render(..., truth=True)")
+        return self.triangle, self.depth, self.screen
+
+    def each(self, change: typing.Callable[[torch.Tensor], torch.Tensor]) -> Rendered:
+        "The same change to everything that is known: another order, a part of the batch."
+        return self._replace(**{name: change(value) for name, value in self._asdict().items() if value is not None})
+
+# %% ../../nbs/heads/02g_faces.ipynb #c1c50787
 def paint_head(place: torch.Tensor, params: FaceParams) -> Paint:
     "All layers of the head grid: skin, age, scalp, beard, lips, lids, brows, clothes."
     x, y, angle, _, _ = place.unbind(-1)
@@ -91,7 +102,7 @@ def paint_head(place: torch.Tensor, params: FaceParams) -> Paint:
     gloss = (0.10 + (0.22 + 0.25 * look.lipstick) * lips) * (1 - clothes)
     return Paint(colour, gloss, torch.zeros_like(y))
 
-
+# %% ../../nbs/heads/02g_faces.ipynb #8982069a
 def hairline_at(angle: torch.Tensor, params: FaceParams) -> torch.Tensor:  # (N,)
     "Height of the hairline above each sample."
     if len(params) == 1:
@@ -118,7 +129,7 @@ def paint_part(part: int, place: torch.Tensor, params: FaceParams) -> Paint:
         return Paint(look.frame.expand(len(place), 3), zero + 0.7, zero)
     return Paint(paint.paint_occluder(place[:, :3], look, params.motion), zero + 0.1, zero)
 
-# %% ../../nbs/heads/02g_faces.ipynb #0ccb09ff
+# %% ../../nbs/heads/02g_faces.ipynb #7083f37f
 def shade_samples(
     params: FaceParams,  # (1) for one picture, or (N): one per sample
     part: torch.Tensor,  # (N,)
@@ -138,7 +149,7 @@ def shade_samples(
         colour[chosen] = shade(painted, normal[chosen], sky[chosen], soft, mine.light)
     return colour
 
-
+# %% ../../nbs/heads/02g_faces.ipynb #0ccb09ff
 def groups(
     owner: torch.Tensor,  # (N,) picture of each sample, growing
     count: int,
@@ -257,28 +268,28 @@ def true_deformation(
     driving: Rendered,  # with truth: the same people
 ) -> tuple[torch.Tensor, torch.Tensor]:  # deformation (B, S, S, 2), visible (B, 1, S, S)
     "Where each pixel of the driving picture lies in the source picture, and whether it is seen there."
-    if source.screen is None or driving.screen is None:
-        raise UserError("the pictures were rendered without truth; call render(..., truth=True)")
-    batch, size = driving.triangle.shape[:2]
-    bust = bust_for(size, str(driving.screen.device))[0]
-    face = driving.triangle >= 0
-    vertex = bust.triangles[driving.triangle.clamp_min(0)].flatten(1)[..., None].expand(-1, -1, 3)  # (B, S*S*3, 3)
-    here = driving.screen.gather(1, vertex).view(batch, size, size, 3, 3)
-    there = source.screen.gather(1, vertex).view(batch, size, size, 3, 3)
+    source_triangle, source_depth, source_screen = source.geometry()
+    triangle, _, screen = driving.geometry()
+    batch, size = triangle.shape[:2]
+    bust = bust_for(size, str(screen.device))[0]
+    face = triangle >= 0
+    vertex = bust.triangles[triangle.clamp_min(0)].flatten(1)[..., None].expand(-1, -1, 3)  # (B, S*S*3, 3)
+    here = screen.gather(1, vertex).view(batch, size, size, 3, 3)
+    there = source_screen.gather(1, vertex).view(batch, size, size, 3, 3)
     line = torch.arange(size, device=face.device).float()
     row, column = torch.meshgrid(line, line, indexing="ij")
     weights = barycentric(here, column.expand(batch, -1, -1), row.expand(batch, -1, -1))
     target = (there * weights[..., None]).sum(-2)  # (B, S, S, 3)
     place = torch.where(face[..., None], target[..., :2], torch.stack([column, row], dim=-1))
-    far = torch.where(source.depth >= FAR, -FAR, source.depth)
+    far = torch.where(source_depth >= FAR, -FAR, source_depth)
     far = F.max_pool2d(far[:, None], 3, 1, 1)[:, 0]
     seen = target[..., 2] < look_up(far, place.flatten(1, 2)).view(batch, size, size) + DEPTH_TOLERANCE
-    two_sided = bust.two_sided[driving.triangle.clamp_min(0)]
+    two_sided = bust.two_sided[triangle.clamp_min(0)]
     seen = seen & ((facing(there) * facing(here) > 0) | two_sided)
-    visible = torch.where(face, seen, source.triangle < 0) & (place >= 0).all(-1) & (place <= size - 1).all(-1)
+    visible = torch.where(face, seen, source_triangle < 0) & (place >= 0).all(-1) & (place <= size - 1).all(-1)
     return place / (size - 1) * 2 - 1, visible[:, None]
 
-# %% ../../nbs/heads/02g_faces.ipynb #9647f541
+# %% ../../nbs/heads/02g_faces.ipynb #24580e6f
 PARTNERS = 3  # driving frames for which the truth of each source frame is kept
 
 
@@ -294,7 +305,7 @@ class CacheSettings(typing.NamedTuple):
     occluders: float
     version: int = 2  # of the drawings and of what is kept
 
-
+# %% ../../nbs/heads/02g_faces.ipynb #9647f541
 def draw_cache(
     settings: CacheSettings,
     partners: torch.Tensor,  # (PARTNERS,) steps from a driving frame to its sources
@@ -311,8 +322,8 @@ def draw_cache(
         poses = sample_poses(settings.frames, generator=generator, yaw=settings.yaw, occluders=settings.occluders)
         drawn = render(combine(people[i], poses).to(device), settings.size, truth=settings.truth)
         row = [(drawn.image * 255).round().to(torch.uint8).cpu()]
-        if settings.truth:
-            pairs = [true_deformation(Rendered(*(v.roll(-int(step), 0) for v in drawn)), drawn) for step in partners]
+        if drawn.landmarks is not None:
+            pairs = [true_deformation(drawn.each(lambda v, n=int(step): v.roll(-n, 0)), drawn) for step in partners]
             row.append(torch.stack([deformation.half().cpu() for deformation, _ in pairs], dim=1))
             row.append(torch.stack([visible.cpu() for _, visible in pairs], dim=1))
             row.append(drawn.landmarks[:, 36:].half().cpu())  # eyes and mouth: what `Pair.focus` holds
@@ -320,6 +331,26 @@ def draw_cache(
         if progress is not None:
             progress(i + 1, settings.people)
     return [torch.stack(column) for column in zip(*rows)]
+
+# %% ../../nbs/heads/02g_faces.ipynb #ef15a4ed
+def _read_cache(settings: CacheSettings, cache: str | Path) -> list[torch.Tensor] | None:
+    "What a cache holds; None where the file is damaged: then it is made anew, and a notice says so."
+    path = input_file(cache, "a cache of drawn people")
+    try:
+        kept = torch.load(path, weights_only=True)
+    except MemoryError:
+        raise  # no fault of the file
+    except Exception as error:  # torch finds damage in a dozen ways
+        kind = file_kind(path)
+        if kind.words and kind.group not in ("weights", "archive", "other"):  # nothing that was begun as a cache
+            raise UserError(explain(path, "a cache of drawn people", "name another file")) from error
+        warnings.warn(Notice(f"{path} is damaged; its people are drawn anew"), stacklevel=4)
+        return None
+    if not isinstance(kept, dict) or set(kept) != {"settings", "tensors"}:
+        raise UserError(f"{path} holds no drawn people; name another file")
+    if kept["settings"] != settings._asdict():
+        raise UserError(f"{path} holds frames drawn with other settings; delete it or name another file")
+    return kept["tensors"]
 
 # %% ../../nbs/heads/02g_faces.ipynb #1ced5097
 def cached_frames(
@@ -331,11 +362,9 @@ def cached_frames(
     progress: typing.Callable[[int, int], None] | None = None,
 ) -> list[torch.Tensor]:  # as `draw_cache`
     "Frames drawn earlier, or drawn now; a file with frames of other settings raises `UserError`."
-    if cache is not None and Path(cache).is_file():
-        kept = torch.load(cache, weights_only=True)
-        if kept["settings"] != settings._asdict():
-            raise UserError(f"{cache} holds frames drawn with other settings; delete it or name another file")
-        return kept["tensors"]
+    kept = None if cache is None or not Path(cache).exists() else _read_cache(settings, cache)
+    if kept is not None:
+        return kept
     drawn = draw_cache(settings, partners, device, progress)
     if cache is not None:
         with atomic_path(cache) as temporary:
@@ -404,7 +433,7 @@ def _deal(pairs: FacePairs, who: torch.Tensor, driving: torch.Tensor, slot: torc
     "Pictures for a throw, and the truth where it is kept."
     unpack = lambda image: image.to(pairs.device).float() / 255
     pair = Pair(unpack(pairs.images[who, source]), unpack(pairs.images[who, driving]))
-    if pairs.flows is None:
+    if pairs.flows is None or pairs.visible is None or pairs.focus is None:
         return pair
     known = pairs.flows[who, driving, slot], pairs.visible[who, driving, slot], pairs.focus[who, driving]
     return Pair(*pair[:2], *(tensor.to(pairs.device).float() for tensor in known))

@@ -60,7 +60,7 @@ class FaceMotion(Params):
 
 # %% ../../nbs/heads/02a_mesh.ipynb #1382a437
 def smooth(
-    low: float,  # where the step begins (0)
+    low: float | torch.Tensor,  # where the step begins (0)
     high: float,  # where it ends (1); below `low` for a falling step
     x: torch.Tensor,
 ) -> torch.Tensor:  # in [0, 1]
@@ -125,6 +125,10 @@ class Template(typing.NamedTuple):
     front: torch.Tensor  # (V,): 1 on the face, 0 on the back of the head
     rows: int
     columns: int
+
+    def to(self, device: torch.device | str) -> Template:
+        "The same elsewhere."
+        return self._replace(**{k: value.to(device) for k, value in self._asdict().items() if torch.is_tensor(value)})
 
 
 def row_table(
@@ -392,11 +396,12 @@ class HeadModel:
         expression = expression_basis(template)
         self.identity = torch.stack(list(identity.values())).to(device)  # (I, V, 3)
         self.expression = torch.stack([expression[name] for name in EXPRESSIONS]).to(device)  # (E, V, 3)
-        self.template = Template(*(value.to(device) if torch.is_tensor(value) else value for value in template))
+        self.template = template.to(device)
         target = torch.tensor([[-EYE_X, EYE_Y], [EYE_X, EYE_Y]], device=device)
         here = torch.stack([self.template.x, self.template.y], dim=-1)
         behind = 9 * (self.template.front < 0.5)
         self.eye_vertices = (torch.cdist(target, here) + behind).argmin(1)  # (2,)
+        self.ear_vertex = int(((self.template.y + 0.02) ** 2 + (self.template.angle - 1.75) ** 2).argmin())
 
     def __call__(
         self,

@@ -17,11 +17,11 @@ from .crops import SIDE, Box, cut, face_box
 from .landmarks import Face, landmark_table
 
 # %% auto #0
-__all__ = ['YAW_SLOPE', 'PITCH_SLOPE', 'LEVEL', 'RATIOS', 'SHARES', 'SMALL', 'SOFT', 'OUTSIDE', 'TURNED', 'CLOSED', 'OPEN',
+__all__ = ['YAW_SLOPE', 'PITCH_SLOPE', 'LEVEL', 'RATIOS', 'SHARES', 'FEW_PIXELS', 'SOFT', 'OUTSIDE', 'TURNED', 'CLOSED', 'OPEN',
            'APART', 'TIGHT', 'LOOSE', 'Pose', 'head_pose', 'pose_difference', 'resolved', 'check_faces',
            'check_framing', 'check_source', 'check_start']
 
-# %% ../../nbs/media/20g_checks.ipynb #6a5b2593
+# %% ../../nbs/media/20g_checks.ipynb #66e40414
 YAW_SLOPE, PITCH_SLOPE, LEVEL = 0.85, 62.0, 0.56  # fitted to MediaPipe's head transforms of 122 clips and 61 stills
 
 
@@ -32,7 +32,7 @@ class Pose(typing.NamedTuple):
     pitch: float  # positive: down
     roll: float  # positive: clockwise in the picture
 
-
+# %% ../../nbs/media/20g_checks.ipynb #abbde547
 def head_pose(
     face: Face,  # with landmarks
 ) -> Pose:
@@ -51,7 +51,7 @@ def head_pose(
     roll = math.degrees(math.atan2(across[1], across[0]))
     return Pose(yaw, float(PITCH_SLOPE * (downwards - LEVEL)), roll)
 
-
+# %% ../../nbs/media/20g_checks.ipynb #6a5b2593
 def pose_difference(
     a: Face,
     b: Face,
@@ -77,8 +77,8 @@ def resolved(
     before, after = (F.conv2d(image, edges).var() for image in (grey, blurred))
     return float(np.interp(after / before.clamp_min(1e-12), RATIOS, SHARES))
 
-# %% ../../nbs/media/20g_checks.ipynb #e12201a6
-SMALL, SOFT, OUTSIDE = 0.6, 0.4, 0.2  # pixels there are, pixels made use of, share of the square that is not there
+# %% ../../nbs/media/20g_checks.ipynb #554f4881
+FEW_PIXELS, SOFT, OUTSIDE = 0.6, 0.4, 0.2  # pixels there are, pixels made use of, share of the square that is not there
 TURNED, CLOSED, OPEN, APART = 25, 0.045, 0.25, 20  # degrees; lids and lips, shares of the eye distance; degrees
 TIGHT, LOOSE = 1.25, 2.3  # the square's side in sizes of the face; 98 of 100 real frames: 1.34 to 2.01
 
@@ -96,7 +96,7 @@ def check_faces(
         return []
     return [f"{len(faces)} faces were found and number {which} is used; choose another by its number, the largest is 0"]
 
-
+# %% ../../nbs/media/20g_checks.ipynb #e12201a6
 def check_framing(
     face: Face,
     box: Box,  # what the network will see
@@ -118,7 +118,7 @@ def check_source(
     "What will spoil an animation of this face, whoever drives it."
     box, notes = face_box(face), []
     share = resolved(cut(image, box, size).float() / (255 if image.dtype == torch.uint8 else 1))
-    if box.side < SMALL * size:
+    if box.side < FEW_PIXELS * size:
         notes.append(f"the square around the face has only {box.side:.0f} pixels and the network works on {size}: the "
                      "result will be soft; use a larger picture")
     elif share < SOFT:
@@ -130,13 +130,16 @@ def check_source(
     if missing > OUTSIDE:
         notes.append(f"{missing:.0%} of the square around the face lies outside the picture; edge pixels stand in and "
                      "smear when the head moves; use a picture with more room around the head")
-    return notes + (_check_expression(face) if face.landmarks is not None else [])
+    return notes + _check_expression(face)
 
-# %% ../../nbs/media/20g_checks.ipynb #6caa1b4a
+# %% ../../nbs/media/20g_checks.ipynb #bc5bb92e
 def _check_expression(face: Face) -> list[str]:
-    "A source that is turned away, speaks or blinks."
-    notes, pose, where = [], head_pose(face), landmark_table(len(face.landmarks))
-    gap = lambda pair: float((face.landmarks[pair[0]] - face.landmarks[pair[1]]).norm())
+    "A source that is turned away, speaks or blinks; nothing is known without landmarks."
+    points, notes = face.landmarks, []
+    if points is None:
+        return notes
+    pose, where = head_pose(face), landmark_table(len(points))
+    gap = lambda pair: float((points[pair[0]] - points[pair[1]]).norm())
     eyes = max(gap(where["eyes"]), 1e-6)
     if abs(pose.yaw) > TURNED:
         notes.append(f"the head is turned by about {abs(pose.yaw):.0f} degrees: its far side must be invented when it "
@@ -145,18 +148,18 @@ def _check_expression(face: Face) -> list[str]:
         notes.append("the eyes are closed: the network never sees them and opens them badly; use a picture in which "
                      "they are open")
     if gap(where["lips"]) > OPEN * eyes:
-        notes.append("the mouth is open: the film's own opening is added to it; use a picture with a closed mouth, or "
+        notes.append("the mouth is open: the video's own opening is added to it; use a picture with a closed mouth, or "
                      "switch relative motion off")
     return notes
 
-
+# %% ../../nbs/media/20g_checks.ipynb #6caa1b4a
 def check_start(
     source: Face,  # with landmarks
     driving: Face,  # of the frame that stands for the source's pose, with landmarks
 ) -> list[str]:  # plain sentences
-    "Does the film begin as the picture looks?"
+    "Does the video begin as the picture looks?"
     apart = pose_difference(source, driving)
     if apart <= APART:
         return []
-    return [f"the head in the film's first frame is turned {apart:.0f} degrees away from the picture's, and relative "
+    return [f"the head in the video's first frame is turned {apart:.0f} degrees away from the picture's, and relative "
             "motion takes the two for the same: the result is off by as much; begin later or let the best one be found"]

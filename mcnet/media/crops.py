@@ -8,12 +8,11 @@ from __future__ import annotations
 import math
 import typing
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 
 from ..core import Notice, UserError, check_shape
-from .finders import Finder
 from .landmarks import Face, overlap
 
 # %% auto #0
@@ -38,7 +37,7 @@ def face_box(
     side, (x, y) = SIDE * face.size, face.centre
     return Box(x - side / 2, y - RISE * face.size - side / 2, side)
 
-# %% ../../nbs/media/20d_crops.ipynb #7361f473
+# %% ../../nbs/media/20d_crops.ipynb #d52be1d8
 def _weights(
     places: torch.Tensor,  # (N,) where to look, in pixels from the outer edge
     length: int,  # pixels there are
@@ -58,7 +57,7 @@ def _weights(
     weights = weights / weights.sum(1, keepdim=True)
     return weights.new_zeros(len(places), length).scatter_add_(1, taps.clamp(0, length - 1), weights)
 
-
+# %% ../../nbs/media/20d_crops.ipynb #7361f473
 def _resample(
     values: torch.Tensor,  # (3, H, W) float
     rows: torch.Tensor,  # (h,) in pixels
@@ -92,7 +91,7 @@ def _range(start: float, side: float, length: int, scale: float = 0.0) -> tuple[
     first = min(max(math.floor(start - scale) - 1, 0), length - 1)
     return first, max(first + 1, min(math.ceil(start + side + scale) + 1, length))
 
-# %% ../../nbs/media/20d_crops.ipynb #16881f17
+# %% ../../nbs/media/20d_crops.ipynb #6d16ba10
 SOFTNESS = 0.12  # the face begins at 0.15 of the side
 
 
@@ -121,21 +120,24 @@ def paste(
     result[:, top:bottom, left:right] = torch.where(mask.to(frame.device) > 0, mixed.to(frame.dtype), part)
     return result
 
-
+# %% ../../nbs/media/20d_crops.ipynb #16881f17
 def _ramp(places: torch.Tensor, side: float, softness: float) -> torch.Tensor:
     "0 at both ends of a box and beyond, 1 inside, smooth between."
     depth = torch.minimum(places, side - places) / side
     t = (depth / softness).clamp(0, 1) if softness > 0 else (depth > 0).to(depth)
     return t * t * (3 - 2 * t)
 
-# %% ../../nbs/media/20d_crops.ipynb #7915252b
+# %% ../../nbs/media/20d_crops.ipynb #db7f30f1
+_Look = typing.TypeVar("_Look")  # what a finder looks at
+
+
 def _follow(
-    frames: Iterable[torch.Tensor],
-    finder: Finder,
+    frames: Iterable[_Look],
+    finder: Callable[[_Look], list[Face]],
     which: int,
     looks: int,
 ) -> list[Face | None]:  # between `looks` and twice as many, evenly spaced; None where the person was not seen
-    "The same person through a film of unknown length, in constant memory: of too many looks every second is dropped."
+    "The same person through a video of unknown length, in constant memory: of too many looks every second is dropped."
     seen, step, last, most = [], 1, None, 0
     for number, frame in enumerate(frames):
         if number % step:
@@ -148,14 +150,14 @@ def _follow(
         if len(seen) == 2 * looks:
             seen, step = seen[::2], 2 * step
     if not seen:
-        raise UserError("the film has no frames; give one that has")
+        raise UserError("the video has no frames; give one that has")
     if last is None:
         found = f"at most {most} faces were" if most else "no face was"
         raise UserError(f"{found} found in {len(seen)} frames, number {which} (from 0) was asked for; "
                         "crop nothing, or say where the square is")
     return seen
 
-
+# %% ../../nbs/media/20d_crops.ipynb #7915252b
 def _same(last: Face, faces: list[Face]) -> Face | None:
     "The face that is where the last one was; none, if they have nothing in common."
     best = max(faces, key=lambda face: overlap(face, last), default=None)
@@ -168,13 +170,13 @@ MOST_GROWTH = 1.3  # a still larger square shows too small a face
 
 
 def clip_box(
-    frames: Iterable[torch.Tensor],  # (3, H, W) each, uint8 or float; read once, one at a time
-    finder: Finder,
+    frames: Iterable[_Look],  # (3, H, W) each, uint8 or float; read once, one at a time
+    finder: Callable[[_Look], list[Face]],  # a `Finder`; or what gives the faces of looks that were taken before
     *,
     which: int = 0,  # whose face: 0 = the largest in the first frame that shows faces
     looks: int = LOOKS,  # frames looked at: at least so many, where there are as many
 ) -> Box:
-    "One fixed square for a whole film: the median of a person's squares, grown until the motion fits."
+    "One fixed square for a whole video: the median of a person's squares, grown until the motion fits."
     seen = _follow(frames, finder, which, looks)
     faces = [face for face in seen if face]
     boxes = torch.tensor([face_box(face) for face in faces], dtype=torch.float64)  # (N, 3)
@@ -186,7 +188,7 @@ def clip_box(
     outside = int((reach > side / 2).sum())
     if outside:
         warnings.warn(Notice(f"the face leaves the square in {outside} of {len(faces)} frames that were looked at, and "
-                             "what happens outside is lost; cut the film where the head moves less"), stacklevel=2)
+                             "what happens outside is lost; cut the video where the head moves less"), stacklevel=2)
     if len(faces) < 0.75 * len(seen):
         warnings.warn(Notice(f"the face was found in {len(faces)} of {len(seen)} frames that were looked at; where it "
                              "is hidden or gone the result means nothing, so cut these parts off"), stacklevel=2)

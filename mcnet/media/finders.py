@@ -192,6 +192,7 @@ class OpenCVFaces:
     def __init__(self):
         try:
             import cv2
+            import cv2.data
         except ImportError as error:
             raise UserError("this face finder needs OpenCV; pip install 'opencv-python-headless<5'") from error
         path = Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
@@ -215,7 +216,7 @@ class OpenCVFaces:
         resized = F.interpolate(values[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
         grey = to_bytes(resized.mean(0)).cpu().numpy()
         found, _, weights = self.cascade.detectMultiScale3(grey, 1.1, 5, outputRejectLevels=True)
-        faces = [_from_cascade(*map(float, box), float(weight)) for box, weight in zip(found, weights)]
+        faces = [_from_cascade(*map(float, (*box, weight))) for box, weight in zip(found, weights)]
         return _tidy([face.moved(0, 0, 1 / scale) for face in faces])
 
 

@@ -131,9 +131,15 @@ def open_picture(
     try:
         with _our_limit():
             picture = Image.open(source, formats=_decoders())
+    except MemoryError:
+        raise  # no fault of the file
     except Exception as error:  # each decoder has errors of its own
         raise UserError(_why_not(name, source)) from error
-    check_size(*picture.size, name)
+    try:
+        check_size(*picture.size, name)
+    except UserError:
+        picture.close()
+        raise
     return picture
 
 
@@ -151,6 +157,8 @@ def _from_pillow(picture: Image.Image) -> torch.Tensor:  # (3, H, W) in [0, 1]
     "Decode, turn by the camera's EXIF flag, put transparent pictures on white, bring every mode to RGB."
     try:
         picture.load()  # Pillow is lazy; half a photo fails here
+    except MemoryError:
+        raise
     except Exception as error:
         name = getattr(picture, "filename", "") or "the picture"
         raise UserError(f"{name} is damaged or cut off; copy or download it again") from error
@@ -175,7 +183,8 @@ def _to_srgb(picture: Image.Image) -> Image.Image:
         if "sRGB" in ImageCms.getProfileDescription(given):
             return picture
         mode = "RGBA" if picture.mode == "RGBA" else "RGB"
-        return ImageCms.profileToProfile(picture, given, ImageCms.createProfile("sRGB"), outputMode=mode)
+        made = ImageCms.profileToProfile(picture, given, ImageCms.createProfile("sRGB"), outputMode=mode)
+        return made or picture
     except (OSError, ImageCms.PyCMSError):
         return picture
 
@@ -259,6 +268,6 @@ def write_image(
     text.add_text("Title", "synthetic")
     text.add_text("Comment", TAG)
     exif[0x010E] = TAG  # the EXIF number of "image description"
-    options = {"pnginfo": text} if suffix == ".png" else {"exif": exif, "quality": 95}
+    options: dict[str, typing.Any] = {"pnginfo": text} if suffix == ".png" else {"exif": exif, "quality": 95}
     with atomic_path(path) as temporary:
         Image.fromarray(to_bytes(image).cpu().permute(1, 2, 0).numpy()).save(temporary, **options)

@@ -1,5 +1,6 @@
-"Films and pictures of every make: each gives the right frames at the right time, or one sentence that says why not."
+"Videos and pictures of every make: each gives the right frames at the right time, or one sentence that says why not."
 
+import gc
 import importlib.util
 import io
 import json
@@ -29,9 +30,10 @@ from inputs import (
     record,
     to_xyz,
     turned,
+    video_file,
     yuv_frame,
 )
-from PIL import Image, features
+from PIL import Image, ImageFile, features
 
 from mcnet.core import Notice, UserError
 from mcnet.media.frames import find_pace, frame_times, read_frames, video_info
@@ -46,18 +48,18 @@ TRUTH = torch.from_numpy(np.stack(FRAMES)).permute(0, 3, 1, 2)
 UNEVEN = [0, 40, 80, 200, 240, 300, 340, 400, 410, 450, 500, 600]  # ms
 
 
-def check(film, numbers=range(COUNT), fps=25, colour=4.0):
-    "Read a film: these frames, this rate, these colours (mean error of 255); frames and film are given back."
-    film = open_video(film)
-    frames = list(film.read())
+def check(video, numbers=range(COUNT), fps=25, colour=4.0):
+    "Read a video: these frames, this rate, these colours (mean error of 255); frames and video are given back."
+    video = open_video(video)
+    frames = list(video.read())
     assert [number_of(frame) - FIRST for frame in frames] == list(numbers)
-    assert film.fps == fps
-    assert film.count == len(frames) or film.count == 0
+    assert video.fps == fps
+    assert video.count == len(frames) or video.count == 0
     truth = torch.from_numpy(numbered(FIRST, *reversed(frames[0].shape[1:]))).permute(2, 0, 1)
     assert (ground(frames[0]) - ground(truth)).abs().mean() * 255 < colour
-    if not film.once:
-        assert torch.equal(next(film.read()), frames[0])  # from the start again
-    return frames, film
+    if not video.once:
+        assert torch.equal(next(video.read()), frames[0])  # from the start again
+    return frames, video
 
 
 # ---- containers and codecs
@@ -98,7 +100,7 @@ def test_odd_sides(tmp_path, name):
     assert frames[0].shape == (3, 47, 65)
 
 
-def test_grey_film(tmp_path):
+def test_grey_video(tmp_path):
     frames, _ = check(record(tmp_path / "grey.mkv", FRAMES, "ffv1", "gray"), colour=255)
     assert (frames[0][0] == frames[0][1]).all() and (frames[0][0] == frames[0][2]).all()
     truth = torch.tensor([0.299, 0.587, 0.114]) @ ground(TRUTH[0]).flatten(1)
@@ -120,7 +122,7 @@ def test_colours_by_the_header(tmp_path, matrix, full, size):
 
 @pytest.mark.parametrize("size, matrix", [((64, 48), 601), ((1280, 720), 709)])
 def test_colours_without_a_header(tmp_path, size, matrix):
-    "A film that names no matrix: BT.601 where it is small, BT.709 where it is HD, as players do."
+    "A video that names no matrix: BT.601 where it is small, BT.709 where it is HD, as players do."
     pixels = numbered(FIRST, *size)
     options = {"crf": "0", "preset": "ultrafast"}
     record(tmp_path / "c.mp4", [yuv_frame(pixels, matrix, tagged=False)], fmt="yuv444p", options=options)
@@ -218,7 +220,7 @@ def with_hole(frame):
 
 
 @pytest.mark.parametrize("name", [*SEE_THROUGH, "hole.gif", "hole.webp", "hole.apng"])
-def test_transparent_films_are_put_on_white(tmp_path, name):
+def test_transparent_videos_are_put_on_white(tmp_path, name):
     holes, path = [with_hole(frame) for frame in FRAMES], tmp_path / name
     if name in SEE_THROUGH:
         options = {"auto-alt-ref": "0", "b": "4M"} if name.endswith("webm") else {}
@@ -241,11 +243,11 @@ def test_variable_rate(tmp_path, suffix, codec):
     "Read, write, read: the same frames at the same times."
     source = record(tmp_path / f"v.{suffix}", FRAMES, codec, ticks=UNEVEN, base=Fraction(1, 1000))
     times = tuple(Fraction(tick, 1000) for tick in UNEVEN)
-    _, film = check(source, fps=Fraction(11, Fraction("0.6")))
-    assert film.times == times == frame_times(source)
+    _, video = check(source, fps=Fraction(11, Fraction("0.6")))
+    assert video.times == times == frame_times(source)
     for out in ("mp4", "mov", "mkv", "webm", "gif"):
-        with video_writer(tmp_path / f"out.{out}", film.fps, times=film.times) as write:
-            for frame in film.read():
+        with video_writer(tmp_path / f"out.{out}", video.fps, times=video.times) as write:
+            for frame in video.read():
                 write(frame)
         numbers = [n for n in range(12) if out != "gif" or n != 8]  # a gif shows nothing for 1/100 s
         _, copy = check(tmp_path / f"out.{out}", numbers, Fraction(len(numbers) - 1, Fraction("0.6")), 6)
@@ -257,34 +259,34 @@ def test_variable_rate(tmp_path, suffix, codec):
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "webm"])
 def test_exact_rates(tmp_path, fps, suffix):
     write_video(tmp_path / f"r.{suffix}", TRUTH, fps)
-    _, film = check(tmp_path / f"r.{suffix}", fps=fps)
-    assert film.times == () and film.count == COUNT
+    _, video = check(tmp_path / f"r.{suffix}", fps=fps)
+    assert video.times == () and video.count == COUNT
     assert frame_times(tmp_path / f"r.{suffix}") == tuple(n / Fraction(fps) for n in range(COUNT))
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
 def test_first_time_stamp_is_not_zero(tmp_path, recwarn, suffix):
     late = [1000 + 40 * n for n in range(COUNT)]
-    _, film = check(record(tmp_path / f"late.{suffix}", FRAMES, ticks=late, base=Fraction(1, 1000)))
-    assert film.times == () and not recwarn.list
+    _, video = check(record(tmp_path / f"late.{suffix}", FRAMES, ticks=late, base=Fraction(1, 1000)))
+    assert video.times == () and not recwarn.list
 
 
 def test_dropped_frames_leave_a_gap(tmp_path):
     "A camera that lost frames: the others keep their times."
     ticks = [0, 1, 2, 3, 7, 8, 9, 12, 13, 14, 15, 16]
-    _, film = check(record(tmp_path / "gap.mp4", FRAMES, ticks=ticks), fps=Fraction(11 * 25, 16))
-    assert film.times == tuple(Fraction(tick, 25) for tick in ticks)
+    _, video = check(record(tmp_path / "gap.mp4", FRAMES, ticks=ticks), fps=Fraction(11 * 25, 16))
+    assert video.times == tuple(Fraction(tick, 25) for tick in ticks)
 
 
 def test_edit_list(tmp_path):
-    "A film cut in the phone: the file holds all frames, and a list that says to begin with the sixth."
+    "A video cut in the phone: the file holds all frames, and a list that says to begin with the sixth."
     content = bytearray(record(tmp_path / "whole.mp4", FRAMES).read_bytes())
     start = content.index(b"elst") + 4
     version, rows, length, begin, rate = struct.unpack(">IIIiI", content[start : start + 20])
     content[start : start + 20] = struct.pack(">IIIiI", version, rows, length - 200, begin + 5 * 512, rate)
     (tmp_path / "edited.mp4").write_bytes(content)
-    _, film = check(tmp_path / "edited.mp4", range(5, 12), colour=6)
-    assert film.count == 7 and video_info(tmp_path / "edited.mp4").frames == 12
+    _, video = check(tmp_path / "edited.mp4", range(5, 12), colour=6)
+    assert video.count == 7 and video_info(tmp_path / "edited.mp4").frames == 12
 
 
 def test_another_rate(tmp_path):
@@ -310,7 +312,7 @@ def test_another_rate(tmp_path):
 
 
 def beside(path, codec="libx264", attached=True, album=False, form=None):
-    "A film (or, for an album, a second of sound) in a file whose first video stream is one grey picture."
+    "A video (or, for an album, a second of sound) in a file whose first video stream is one grey picture."
     with av.open(str(path), "w", format=form) as container:
         cover = container.add_stream("mjpeg", rate=1)
         cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
@@ -335,7 +337,7 @@ def beside(path, codec="libx264", attached=True, album=False, form=None):
     return path
 
 
-def test_film_with_a_cover(tmp_path):
+def test_video_with_a_cover(tmp_path):
     check(beside(tmp_path / "cover.mp4"))
 
 
@@ -344,7 +346,7 @@ def test_two_video_streams(tmp_path):
 
 
 @pytest.mark.parametrize("name, codec, form", [("song.mp3", "libmp3lame", "mp3"), ("song.m4a", "aac", "mp4")])
-def test_song_with_a_cover_is_no_film(tmp_path, name, codec, form):
+def test_song_with_a_cover_is_no_video(tmp_path, name, codec, form):
     with pytest.raises(UserError, match="no moving pictures"):
         open_video(beside(tmp_path / name, codec, album=True, form=form))
 
@@ -385,8 +387,8 @@ def test_cut_off_without_a_count(large, tmp_path):
     content = (large / "l.mkv").read_bytes()
     (tmp_path / "cut.mkv").write_bytes(content[: int(len(content) * 0.5)])
     with pytest.warns(Notice, match="promises 1.6 s, but ends after 0"):
-        film = open_video(tmp_path / "cut.mkv")
-    frames = list(film.read())
+        video = open_video(tmp_path / "cut.mkv")
+    frames = list(video.read())
     assert 10 < len(frames) < 30 and [number_of(f) - FIRST for f in frames[:8]] == list(range(8))
 
 
@@ -432,13 +434,13 @@ def test_animated_pictures(tmp_path, suffix, delays):
     options |= {"append_images": PICTURES[1:], "duration": delays}
     PICTURES[0].save(tmp_path / f"a.{suffix}", form, save_all=True, **options)
     if delays == 40:
-        _, film = check(tmp_path / f"a.{suffix}")
-        assert film.times == ()
+        _, video = check(tmp_path / f"a.{suffix}")
+        assert video.times == ()
     else:
         starts = np.cumsum([0, *delays[:-1]]).tolist()
-        _, film = check(tmp_path / f"a.{suffix}", fps=Fraction(11_000, starts[-1]))
-        assert film.times == tuple(Fraction(start, 1000) for start in starts)
-    assert film.path is None  # no sound
+        _, video = check(tmp_path / f"a.{suffix}", fps=Fraction(11_000, starts[-1]))
+        assert video.times == tuple(Fraction(start, 1000) for start in starts)
+    assert video.path is None  # no sound
 
 
 def test_delays_no_browser_believes(tmp_path):
@@ -464,8 +466,8 @@ def test_folder_in_natural_order(tmp_path, suffix):
         picture.save(tmp_path / f"frame{n}.{suffix}", quality=95)
     (tmp_path / "notes.txt").write_text("frame2 comes before frame10")
     (tmp_path / f"._frame1.{suffix}").write_text("left here by a file manager")
-    _, film = check(tmp_path)
-    assert film.count == COUNT
+    _, video = check(tmp_path)
+    assert video.count == COUNT
     assert check(str(tmp_path))[1].name == str(tmp_path)
     assert open_video(tmp_path, fps=Fraction(25, 2)).fps == Fraction(25, 2)
 
@@ -484,7 +486,7 @@ def test_folder_without_pictures(tmp_path):
 
 
 def in_memory(tmp_path):
-    "One film in eleven dresses."
+    "One video in eleven dresses."
     for n, picture in enumerate(PICTURES):
         picture.save(tmp_path / f"{n}.png")
     return {
@@ -503,21 +505,21 @@ def in_memory(tmp_path):
     }
 
 
-def test_films_in_memory(tmp_path):
-    for name, film in in_memory(tmp_path).items():
-        frames, found = check(film, colour=0.01)
+def test_videos_in_memory(tmp_path):
+    for name, video in in_memory(tmp_path).items():
+        frames, found = check(video, colour=0.01)
         assert torch.equal((torch.stack(frames).float() * 255).round().byte(), TRUTH), name
         assert not found.once and found.path is None
 
 
 def test_iterator_is_read_once():
-    frames, film = check(iter(FRAMES), colour=0.01)
-    assert film.once and film.count == 0
+    frames, video = check(iter(FRAMES), colour=0.01)
+    assert video.once and video.count == 0
     with pytest.raises(UserError, match="was read before"):
-        list(film.read())
+        list(video.read())
 
 
-def test_what_is_no_film(tmp_path):
+def test_what_is_no_video(tmp_path):
     cases = {
         "(T, H, W, 3)": np.stack(FRAMES)[0],
         "T, 3, H, W": TRUTH[0],
@@ -528,9 +530,9 @@ def test_what_is_no_film(tmp_path):
         "video cannot be": 3,
     }
     (tmp_path / "words.mp4").write_text("to be or not to be")
-    for words, film in cases.items():
+    for words, video in cases.items():
         with pytest.raises(UserError, match=re.escape(words)):
-            list(open_video(film).read())
+            list(open_video(video).read())
 
 
 # ---- writing
@@ -543,8 +545,8 @@ def test_written_and_read(tmp_path, suffix):
     with video_writer(path, 25) as write:
         for frame in TRUTH:
             write(frame)
-    _, film = check(path)
-    assert film.count == COUNT and [p.name for p in tmp_path.iterdir()] == [path.name]
+    _, video = check(path)
+    assert video.count == COUNT and [p.name for p in tmp_path.iterdir()] == [path.name]
     if suffix == "gif":
         assert b"synthetic" in Image.open(path).info["comment"]
     elif suffix:
@@ -623,15 +625,15 @@ SOURCES = {
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_beep_stays_with_the_flash(tmp_path, name):
-    "Read, write with sound, read: the beep is at the flash to a quarter of a frame, and the sound ends with the film."
+    "Read, write with sound, read: the beep is at the flash to a quarter of a frame, and the sound ends with the video."
     source = flash_and_beep(tmp_path / name, seconds=2, flash=25, **SOURCES[name])
-    film = open_video(source)
+    video = open_video(source)
     for suffix in ("mp4", "webm", *(("mov", "mkv") if name in ("plain.mp4", "sound-late.mkv") else ())):
-        with video_writer(tmp_path / f"out.{suffix}", film.fps, sound=film.path, times=film.times) as write:
-            for frame in film.read():
+        with video_writer(tmp_path / f"out.{suffix}", video.fps, sound=video.path, times=video.times) as write:
+            for frame in video.read():
                 write(frame)
         flash, beep, end = find_flash_and_beep(tmp_path / f"out.{suffix}")
-        expected = float(film.times[25] if film.times else 1)
+        expected = float(video.times[25] if video.times else 1)
         assert abs(flash - expected) < 0.002 and abs(beep - flash) < 0.01
         assert end < 2 + 0.04
         assert open_video(tmp_path / f"out.{suffix}").count == 50
@@ -901,7 +903,7 @@ def test_integers_of_every_width():
             read_image(wrong)
 
 
-# ---- long films
+# ---- long videos
 
 MEASURE = """
 import json, re, sys
@@ -910,11 +912,11 @@ from mcnet.media.recording import video_writer
 from mcnet.media.video import open_video
 torch.set_num_threads(1)
 for path in sys.argv[1:]:
-    film = open_video(path)
-    with video_writer("out.mp4", film.fps, sound=film.path, times=film.times) as write:
-        for frame in film.read():
+    video = open_video(path)
+    with video_writer("out.mp4", video.fps, sound=video.path, times=video.times) as write:
+        for frame in video.read():
             write(frame)
-    print(json.dumps([film.count, int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])]))
+    print(json.dumps([video.count, int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])]))
 """
 
 
@@ -1003,8 +1005,39 @@ def test_reading_twice_gives_the_same(tmp_path):
     path = record(tmp_path / "a.mp4", FRAMES)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        film = open_video(path)
-        assert all(torch.equal(a, b) for a, b in zip(film.read(), film.read(), strict=True))
+        video = open_video(path)
+        assert all(torch.equal(a, b) for a, b in zip(video.read(), video.read(), strict=True))
     frames, fps = read_video(path)
     assert frames.shape == (12, 3, 48, 64) and frames.dtype == torch.uint8 and fps == 25
-    assert Path(film.name) == path
+    assert Path(video.name) == path
+
+
+def test_memory_that_ran_out_is_no_damage(tmp_path, monkeypatch):
+    "It is the machine's fault, not the file's: the error goes on to whoever can say what to lower."
+    video_file(tmp_path / "a.mp4")
+    PICTURES[0].save(tmp_path / "a.png")
+
+    def starve(*arguments, **options):
+        raise av.error.MemoryError(12, "Cannot allocate memory")
+
+    cases = [(av, "open", "a.mp4", open_video), (Image, "open", "a.png", read_image),
+             (ImageFile.ImageFile, "load", "a.png", read_image)]  # fmt: skip
+    for owner, name, file, read in cases:
+        with monkeypatch.context() as patch, pytest.raises(MemoryError):
+            patch.setattr(owner, name, starve)
+            read(tmp_path / file)
+
+
+def test_notes_in_another_alphabet(tmp_path):
+    "A title that is no UTF-8 keeps nobody from seeing the video."
+    content = video_file(tmp_path / "a.mkv").read_bytes()
+    (tmp_path / "a.mkv").write_bytes(content.replace(b"Lavf", b"L\xe4vf"))
+    assert content.count(b"Lavf") and len(list(open_video(tmp_path / "a.mkv").read())) == 7
+
+
+def test_no_frame_outlives_its_video(tmp_path):
+    "A thousand videos read one after the other leave no frame behind, and with it a decoder's memory."
+    path = video_file(tmp_path / "a.mp4")
+    gc.collect()
+    kept = [torch.stack(list(read_frames(path))) for _ in range(3)]
+    assert len(kept) == 3 and not [found for found in gc.get_objects() if type(found) is av.VideoFrame]
