@@ -18,7 +18,6 @@ from mcnet.evaluation import experiment
 from mcnet.heads.faces import FacePairs
 from mcnet.media.pictures import write_image
 from mcnet.media.video import write_video
-from mcnet.training.loop import train as command
 
 SIZE = 32
 
