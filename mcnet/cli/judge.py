@@ -111,10 +111,10 @@ def benchmark_command(
     from mcnet.evaluation.benchmark import TRACKS, animating, benchmark, draw_clips, name_folders, write_clips
     from mcnet.evaluation.examples import load_networks
 
-    folders = name_folders(folder or [])
-    for path in folders.values():
+    for path in folder or []:
         if not path.is_dir():
             raise UserError(f"{path} is not a folder; give the one that holds same-00, cross-00 and the other results")
+    folders = name_folders(folder or [])
     check_folder(out)
     wanted = weights or ([] if folders or questions else ["small"])
     networks, own = load_networks(wanted, device) if wanted else ({}, 64)
