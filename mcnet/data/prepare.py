@@ -296,14 +296,13 @@ def _state(task: _Task) -> list:
     return [task.source.stat().st_size, task.source.stat().st_mtime_ns, dataclasses.asdict(task.settings)]
 
 # %% ../../nbs/data/21c_prepare.ipynb #aac69129
-_finder: Finder | None = None  # of a worker process
+_finders: list[Finder] = []  # of a worker process: its own
 
 
 def _begin_worker(packed: bytes):
     "A worker process: its own finder, one thread; it ends when the process that started it is gone."
-    global _finder
     torch.set_num_threads(1)
-    _finder = pickle.loads(packed)
+    _finders[:] = [pickle.loads(packed)]
     parent = multiprocessing.parent_process()
     assert parent is not None, "a worker was started by somebody"
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
@@ -311,8 +310,7 @@ def _begin_worker(packed: bytes):
 
 def _in_worker(task: _Task) -> dict:
     "One video in a worker process."
-    assert _finder is not None, "a worker begins with `_begin_worker`"
-    return _prepare_video(task, _finder)
+    return _prepare_video(task, _finders[0])
 
 # %% ../../nbs/data/21c_prepare.ipynb #dd88880d
 def _run(tasks: list[_Task], finder: Finder, workers: int) -> Iterator[dict]:
