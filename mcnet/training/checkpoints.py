@@ -32,7 +32,7 @@ from .recipes import TrainConfig, copy_buffers, freeze_norms
 from .terms import Objective, Player, precision
 
 # %% auto #0
-__all__ = ['DETERMINANT', 'KEPT', 'LEARNER_STATES', 'FREE', 'FULL', 'History', 'Learner', 'TrainState', 'start_run',
+__all__ = ['DETERMINANT', 'KEPT', 'LEARNER_STATES', 'FREE', 'DISK_FULL', 'History', 'Learner', 'TrainState', 'start_run',
            'look_at_losses', 'explain_failure', 'save_checkpoint', 'BrokenCheckpoint', 'read_checkpoint',
            'averaged_weights', 'load_checkpoint', 'find_checkpoints', 'resume', 'run_folder', 'hold_folder', 'Stopped',
            'stop_requests', 'stop_text', 'is_best']
@@ -181,7 +181,7 @@ def explain_failure(
 KEPT = ("step", "seconds", "reached", "pending", "names")  # what a checkpoint keeps as it is
 LEARNER_STATES = ("model", "average", "optimizer", "scaler")  # … and of each player, as state dicts
 FREE = {"steps", "minutes", "log_every", "save_minutes", "milestones", "compile", "keep", "tensorboard"}  # may change
-FULL = "the disk seems to be full; make room and start the same run again: it goes on from the last whole checkpoint"
+DISK_FULL = "the disk seems to be full; make room and start the same run again: it goes on from the last whole checkpoint"
 
 
 def _aged(path: Path, age: int) -> Path:
@@ -208,7 +208,7 @@ def save_checkpoint(
             try:
                 torch.save(values, temporary)
             except RuntimeError as error:  # how PyTorch reports a full disk
-                raise UserError(f"cannot write {path}: {FULL}") from error
+                raise UserError(f"cannot write {path}: {DISK_FULL}") from error
             for age in range(keep - 1, 0, -1):
                 if _aged(path, age - 1).exists():
                     os.replace(_aged(path, age - 1), _aged(path, age))

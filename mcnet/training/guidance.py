@@ -15,8 +15,8 @@ from ..core import Motion
 from .perceptual import energy_pool
 
 # %% auto #0
-__all__ = ['EYES', 'MOUTH', 'OPPOSITE', 'focus_loss', 'enlarge_around', 'close_up_loss', 'landmark_loss', 'gradient_loss',
-           'energy_loss', 'FlowLosses', 'flow_losses']
+__all__ = ['EYE_POINTS', 'MOUTH_POINTS', 'OPPOSITE', 'focus_loss', 'enlarge_around', 'close_up_loss', 'landmark_loss',
+           'gradient_loss', 'energy_loss', 'FlowLosses', 'flow_losses']
 
 # %% ../../nbs/training/08c_guidance.ipynb #6a890879
 def focus_loss(
@@ -34,7 +34,7 @@ def focus_loss(
     return (near * difference).sum() / near.sum().clamp(min=1)
 
 # %% ../../nbs/training/08c_guidance.ipynb #20fd4224
-EYES, MOUTH = slice(0, 12), slice(12, 32)  # among the points of `Pair.focus`
+EYE_POINTS, MOUTH_POINTS = slice(0, 12), slice(12, 32)  # among the points of `Pair.focus`
 
 
 def enlarge_around(
@@ -62,7 +62,7 @@ def close_up_loss(
     if not known.any():
         return prediction.new_zeros(())
     prediction, target, points = prediction[known], target[known], points[known]
-    eyes, mouth = ([enlarge_around(x, points[:, part]) for x in (prediction, target)] for part in (EYES, MOUTH))
+    eyes, mouth = ([enlarge_around(x, points[:, part]) for x in (prediction, target)] for part in (EYE_POINTS, MOUTH_POINTS))
     return (perceptual(*eyes) + perceptual(*mouth)) / 2
 
 # %% ../../nbs/training/08c_guidance.ipynb #4e439172

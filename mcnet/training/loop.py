@@ -30,7 +30,7 @@ from . import checkpoints
 from .batches import batches, count_samples, map_tensors, to_device
 from mcnet.training.checkpoints import (
     DETERMINANT,
-    FULL,
+    DISK_FULL,
     History,
     Learner,
     Stopped,
@@ -263,7 +263,7 @@ def _write_results(state: TrainState, out: Path, save: Callable | None):
             temporary.write_text(json.dumps(dataclasses.asdict(state.history)))
         (save or plainly)(path, model)
     except (OSError, RuntimeError, SafetensorError) as error:  # how each library reports a full disk
-        raise UserError(f"cannot write {path}: {FULL}") from error
+        raise UserError(f"cannot write {path}: {DISK_FULL}") from error
 
 # %% ../../nbs/training/09f_loop.ipynb #bcabe8e2
 def _hooks(state: TrainState, out: Path | None, best: str, on_step: Callable | None, **tools: Callable) -> _Hooks:
