@@ -181,7 +181,7 @@ def explain_failure(
 KEPT = ("step", "seconds", "reached", "pending", "names")  # what a checkpoint keeps as it is
 LEARNER_STATES = ("model", "average", "optimizer", "scaler")  # … and of each player, as state dicts
 FREE = {"steps", "minutes", "log_every", "save_minutes", "milestones", "compile", "keep", "tensorboard"}  # may change
-DISK_FULL = "the disk seems to be full; make room and start the same run again: it goes on from the last whole checkpoint"
+DISK_FULL = "the disk seems to be full; make room and start the same run: it goes on from the last whole checkpoint"
 
 
 def _aged(path: Path, age: int) -> Path:

@@ -62,8 +62,8 @@ def close_up_loss(
     if not known.any():
         return prediction.new_zeros(())
     prediction, target, points = prediction[known], target[known], points[known]
-    eyes, mouth = ([enlarge_around(x, points[:, part]) for x in (prediction, target)] for part in (EYE_POINTS, MOUTH_POINTS))
-    return (perceptual(*eyes) + perceptual(*mouth)) / 2
+    close = lambda part: [enlarge_around(x, points[:, part]) for x in (prediction, target)]
+    return (perceptual(*close(EYE_POINTS)) + perceptual(*close(MOUTH_POINTS))) / 2
 
 # %% ../../nbs/training/08c_guidance.ipynb #4e439172
 OPPOSITE = torch.tensor([[1, 5], [2, 4], [7, 11], [8, 10], [25, 31], [26, 30], [27, 29]])  # upper and lower lid or lip
