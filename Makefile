@@ -20,21 +20,14 @@ $(BIN)/python:
 		echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 # One stamp per extra. torch goes first and alone, so that pip takes the CPU wheel where it sees one.
-$(VENV)/.installed: $(PACKAGED) | $(BIN)/python
-	@echo "installing mcnet and what it needs into $(VENV) (once; some minutes)"
+$(VENV)/.installed: EXTRAS =
+$(VENV)/.installed-dev: EXTRAS = [dev]
+$(VENV)/.installed-docs: EXTRAS = [dev,docs]
+$(VENV)/.installed $(VENV)/.installed-dev $(VENV)/.installed-docs: $(PACKAGED) | $(BIN)/python
+	@echo "installing mcnet$(EXTRAS) and what it needs into $(VENV) (once; some minutes)"
 	@$(PIP) torch
-	@$(PIP) -e .
-	@touch $@
-
-$(VENV)/.installed-dev: $(VENV)/.installed
-	@echo "installing the tests' tools"
-	@$(PIP) -e '.[dev]'
-	@touch $@
-
-$(VENV)/.installed-docs: $(VENV)/.installed-dev
-	@echo "installing the site's tools"
-	@$(PIP) -e '.[dev,docs]'
-	@touch $@
+	@$(PIP) -e '.$(EXTRAS)'
+	@touch $(VENV)/.installed $@
 
 install: $(VENV)/.installed  ## the package alone, in .venv
 
