@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "mcnet"  # of the notebook's metadata: {"code": hash, "machine": where the times were measured}
 LEFT_OUT = "#| eval: false", "nbdev_export()"
+LISTS = ["__all__"], ["_all_"]  # they repeat the names of what is defined, in the order of the cells
 BODIES = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -49,7 +50,7 @@ class Module:
         self.package, self.name = package, name
         tree = ast.parse(source)
         self.defined, self.always, self.imported = {}, [], {}
-        for node in tree.body:
+        for node in tree.body[ast.get_docstring(tree, clean=False) is not None :]:
             self.sort(node)
         folder = name.split(".") if is_folder else name.split(".")[:-1]
         for node in ast.walk(tree):
@@ -68,6 +69,8 @@ class Module:
             stored = [node.name]
         else:
             stored = [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+        if stored in LISTS:
+            return
         for name in stored:
             self.defined.setdefault(name, []).append(node)
         decorators = [ast.unparse(found).split(".")[0].split("(")[0] for found in getattr(node, "decorator_list", [])]

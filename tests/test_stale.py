@@ -51,6 +51,8 @@ def stamps(tmp_path):
     [
         ("# of it", "# a remark"),
         ('"Half."', '"A half."'),
+        ('"Core."', '"The core."'),
+        ("LIMIT = 2", "LIMIT = 2\n__all__ = ['half']"),
         ("return x\n", "return x + 1\n"),
         ("LIMIT = 2", "\nLIMIT = (2)"),
     ],

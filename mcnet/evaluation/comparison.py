@@ -22,7 +22,6 @@ __all__ = ['OTHERS', 'unseen_people', 'mean_scores', 'comparison_sets', 'score_s
 OTHERS = 90_001  # seed of drawn people that no training has seen
 
 
-@functools.cache
 @functools.lru_cache(maxsize=2)
 def unseen_people(
     size: int,  # side of the pictures

@@ -24,10 +24,11 @@ from .mesh import FaceMotion, smooth
 from .raster import FAR, Fragments, Paint, barycentric, facing, open_sky, project, rasterize, shade
 
 # %% auto #0
-__all__ = ['SAMPLES', 'COARSE', 'FINE', 'COARSE_UP_TO', 'DEPTH_TOLERANCE', 'PARTNERS', 'bust_for', 'Rendered', 'paint_head',
-           'hairline_at', 'paint_part', 'shade_samples', 'groups', 'deferred', 'label_parts', 'look_up', 'render',
-           'render_clip', 'true_deformation', 'CacheSettings', 'draw_cache', 'cached_frames', 'FacePairs', 'FaceParams',
-           'FaceMotion', 'combine', 'neutral_motion', 'sample_people', 'sample_poses', 'sample_track', 'PARTS']
+__all__ = ['DEPTH_TOLERANCE', 'SAMPLES', 'COARSE', 'FINE', 'COARSE_UP_TO', 'PARTNERS', 'render_clip', 'true_deformation',
+           'bust_for', 'Rendered', 'paint_head', 'hairline_at', 'paint_part', 'shade_samples', 'groups', 'deferred',
+           'label_parts', 'look_up', 'render', 'CacheSettings', 'draw_cache', 'cached_frames', 'FacePairs',
+           'FaceParams', 'FaceMotion', 'combine', 'neutral_motion', 'sample_people', 'sample_poses', 'sample_track',
+           'PARTS']
 
 # %% ../../nbs/heads/02g_faces.ipynb #5100ef71
 _all_ = [
@@ -40,6 +41,48 @@ _all_ = [
     "sample_track",
     "PARTS",
 ]
+
+# %% ../../nbs/heads/02g_faces.ipynb #3a52819d
+def render_clip(
+    person: FaceParams,  # (1)
+    track: FaceMotion,  # (T) from `sample_track`
+    size: int = 64,
+    *,
+    batch: int = 16,  # frames drawn at once
+) -> torch.Tensor:  # (T, 3, size, size)
+    "A performance as a video."
+    frames = combine(person, track)
+    return torch.cat([render(frames[i : i + batch], size).image for i in range(0, len(frames), batch)])
+
+# %% ../../nbs/heads/02g_faces.ipynb #025884c0
+DEPTH_TOLERANCE = 0.04  # template units
+
+
+def true_deformation(
+    source: Rendered,  # with truth
+    driving: Rendered,  # with truth: the same people
+) -> tuple[torch.Tensor, torch.Tensor]:  # deformation (B, S, S, 2), visible (B, 1, S, S)
+    "Where each pixel of the driving picture lies in the source picture, and whether it is seen there."
+    source_triangle, source_depth, source_screen = source.geometry()
+    triangle, _, screen = driving.geometry()
+    batch, size = triangle.shape[:2]
+    bust = bust_for(size, str(screen.device))[0]
+    face = triangle >= 0
+    vertex = bust.triangles[triangle.clamp_min(0)].flatten(1)[..., None].expand(-1, -1, 3)  # (B, S*S*3, 3)
+    here = screen.gather(1, vertex).view(batch, size, size, 3, 3)
+    there = source_screen.gather(1, vertex).view(batch, size, size, 3, 3)
+    line = torch.arange(size, device=face.device).float()
+    row, column = torch.meshgrid(line, line, indexing="ij")
+    weights = barycentric(here, column.expand(batch, -1, -1), row.expand(batch, -1, -1))
+    target = (there * weights[..., None]).sum(-2)  # (B, S, S, 3)
+    place = torch.where(face[..., None], target[..., :2], torch.stack([column, row], dim=-1))
+    far = torch.where(source_depth >= FAR, -FAR, source_depth)
+    far = F.max_pool2d(far[:, None], 3, 1, 1)[:, 0]
+    seen = target[..., 2] < look_up(far, place.flatten(1, 2)).view(batch, size, size) + DEPTH_TOLERANCE
+    two_sided = bust.two_sided[triangle.clamp_min(0)]
+    seen = seen & ((facing(there) * facing(here) > 0) | two_sided)
+    visible = torch.where(face, seen, source_triangle < 0) & (place >= 0).all(-1) & (place <= size - 1).all(-1)
+    return place / (size - 1) * 2 - 1, visible[:, None]
 
 # %% ../../nbs/heads/02g_faces.ipynb #3cfdb20d
 SAMPLES = 2  # each pixel averages SAMPLES × SAMPLES samples
@@ -246,48 +289,6 @@ def render(
     places = landmarks[..., :2] / (size - 1) * 2 - 1
     seen = rasterize(screen, bust.triangles, bust.two_sided, size)  # once more, at the pixels' centres
     return Rendered(image, mask, places, visible, label_parts(params, bust, screen, seen.triangle), *seen, screen)
-
-# %% ../../nbs/heads/02g_faces.ipynb #3a52819d
-def render_clip(
-    person: FaceParams,  # (1)
-    track: FaceMotion,  # (T) from `sample_track`
-    size: int = 64,
-    *,
-    batch: int = 16,  # frames drawn at once
-) -> torch.Tensor:  # (T, 3, size, size)
-    "A performance as a video."
-    frames = combine(person, track)
-    return torch.cat([render(frames[i : i + batch], size).image for i in range(0, len(frames), batch)])
-
-# %% ../../nbs/heads/02g_faces.ipynb #025884c0
-DEPTH_TOLERANCE = 0.04  # template units
-
-
-def true_deformation(
-    source: Rendered,  # with truth
-    driving: Rendered,  # with truth: the same people
-) -> tuple[torch.Tensor, torch.Tensor]:  # deformation (B, S, S, 2), visible (B, 1, S, S)
-    "Where each pixel of the driving picture lies in the source picture, and whether it is seen there."
-    source_triangle, source_depth, source_screen = source.geometry()
-    triangle, _, screen = driving.geometry()
-    batch, size = triangle.shape[:2]
-    bust = bust_for(size, str(screen.device))[0]
-    face = triangle >= 0
-    vertex = bust.triangles[triangle.clamp_min(0)].flatten(1)[..., None].expand(-1, -1, 3)  # (B, S*S*3, 3)
-    here = screen.gather(1, vertex).view(batch, size, size, 3, 3)
-    there = source_screen.gather(1, vertex).view(batch, size, size, 3, 3)
-    line = torch.arange(size, device=face.device).float()
-    row, column = torch.meshgrid(line, line, indexing="ij")
-    weights = barycentric(here, column.expand(batch, -1, -1), row.expand(batch, -1, -1))
-    target = (there * weights[..., None]).sum(-2)  # (B, S, S, 3)
-    place = torch.where(face[..., None], target[..., :2], torch.stack([column, row], dim=-1))
-    far = torch.where(source_depth >= FAR, -FAR, source_depth)
-    far = F.max_pool2d(far[:, None], 3, 1, 1)[:, 0]
-    seen = target[..., 2] < look_up(far, place.flatten(1, 2)).view(batch, size, size) + DEPTH_TOLERANCE
-    two_sided = bust.two_sided[triangle.clamp_min(0)]
-    seen = seen & ((facing(there) * facing(here) > 0) | two_sided)
-    visible = torch.where(face, seen, source_triangle < 0) & (place >= 0).all(-1) & (place <= size - 1).all(-1)
-    return place / (size - 1) * 2 - 1, visible[:, None]
 
 # %% ../../nbs/heads/02g_faces.ipynb #24580e6f
 PARTNERS = 3  # driving frames for which the truth of each source frame is kept
