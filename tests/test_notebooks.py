@@ -9,7 +9,7 @@ import sys
 import pytest
 from repository import ROOT, name, notebooks
 
-SECONDS = 36  # of processor time for one notebook
+SECONDS = 40  # of processor time for one notebook
 
 
 @pytest.fixture(scope="session")
