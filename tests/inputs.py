@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from mcnet.media.video import write_video
-from mcnet.memory.files import save_model
+from mcnet.memory.files import build, save_model
 from mcnet.memory.network import MCNet, MCNetConfig
+from mcnet.memory.official import to_state_dicts
 
 
 def picture(width=70, height=90):
@@ -34,6 +35,18 @@ def tiny_weights(path, seed=0):
     torch.manual_seed(seed)
     save_model(path, MCNet(MCNetConfig.tiny()), licence="Apache-2.0", data="nothing")
     return path
+
+
+def small_release():
+    "A very small network of the authors' kind: its config, and the state dicts of their checkpoint."
+    config, sizes = MCNetConfig.release(), {"width": 8, "cap": 16, "blocks": 2}
+    config = config.replace(
+        keypoints=config.keypoints.replace(**sizes),
+        motion=config.motion.replace(**sizes),
+        generator=config.generator.replace(channels=(2, 4, 8, 16)),
+        memory=config.memory.replace(channels=16, height=4, width=4),
+    )
+    return config, dict(zip(("generator", "kp_detector"), to_state_dicts(build(config)), strict=True))
 
 
 def turned(path, out, matrix):

@@ -11,13 +11,11 @@ import pytest
 import safetensors.torch
 import torch
 import typer
-from inputs import picture, tiny_weights, video_file
+from inputs import picture, small_release, tiny_weights, video_file
 from repository import run, script
 
 from mcnet.cli import main as cli
-from mcnet.memory.files import build
 from mcnet.memory.network import MCNetConfig
-from mcnet.memory.official import to_state_dicts
 from mcnet.weightfile import save_weights
 
 
@@ -293,14 +291,7 @@ def test_train(capsys, tmp_path):
 @pytest.fixture(scope="module")
 def released(tmp_path_factory):
     "A checkpoint as the authors of MCNet write them, of a very small network; and its two state dicts."
-    config, sizes = MCNetConfig.release(), {"width": 8, "cap": 16, "blocks": 2}
-    config = config.replace(
-        keypoints=config.keypoints.replace(**sizes),
-        motion=config.motion.replace(**sizes),
-        generator=config.generator.replace(channels=(2, 4, 8, 16)),
-        memory=config.memory.replace(channels=16, height=4, width=4),
-    )
-    parts = dict(zip(("generator", "kp_detector"), to_state_dicts(build(config)), strict=True))
+    _, parts = small_release()
     path = tmp_path_factory.mktemp("released") / "theirs.pth.tar"
     torch.save({**parts, "optimizer_generator": {"state": {}}, "epoch": 99}, path)
     return path, parts

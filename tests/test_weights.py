@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from inputs import tiny_weights
+from inputs import small_release, tiny_weights
 
 from mcnet.animation.weights import (
     REGISTRY,
@@ -33,9 +33,7 @@ from mcnet.animation.weights import (
     state_of,
 )
 from mcnet.core import UserError
-from mcnet.memory.files import build
 from mcnet.memory.network import MCNetConfig
-from mcnet.memory.official import to_state_dicts
 
 CONTENT = bytes(range(256)) * 4096  # a mebibyte in which every place is recognised
 MEGA = len(CONTENT)
@@ -495,14 +493,7 @@ def test_the_folder_of_a_training_stands_for_its_weights(tmp_path):
 
 def test_a_files_content_says_what_it_is(tmp_path, registry):
     "Not its suffix; and who names the checkpoint of a run of training, or its folder, hears which file is meant."
-    config, sizes = MCNetConfig.release(), {"width": 8, "cap": 16, "blocks": 2}
-    config = config.replace(
-        keypoints=config.keypoints.replace(**sizes),
-        motion=config.motion.replace(**sizes),
-        generator=config.generator.replace(channels=(2, 4, 8, 16)),
-        memory=config.memory.replace(channels=16, height=4, width=4),
-    )
-    parts = dict(zip(("generator", "kp_detector"), to_state_dicts(build(config)), strict=True))
+    config, parts = small_release()
     for name in ("theirs.ckpt", "theirs.bin", "theirs.pth.tar"):
         torch.save(parts, tmp_path / name)
         assert load_network(tmp_path / name, registry).config == config
