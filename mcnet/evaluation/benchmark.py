@@ -28,7 +28,7 @@ from .evaluate import Report, refuse_names, save_report, tabulate
 from .metrics import align, psnr
 from .pixels import ssim
 from ..heads.cast import combine, sample_people, sample_track
-from ..heads.faces import Rendered, render, true_deformation
+from ..heads.faces import render, true_deformation
 from ..media.pictures import fit_square, to_bytes, write_image
 from ..media.video import open_video
 from ..memory.network import MCNet
@@ -151,7 +151,7 @@ def draw_clips(
     for i, track in enumerate(tracks):
         following = (i + 1) % people
         drawn = render(combine(cast[i], track), size, truth=True)
-        first = Rendered._make(value[:1].expand_as(value) for value in drawn if value is not None)
+        first = drawn.each(lambda value: value[:1].expand_as(value))
         driver = render(combine(cast[following], track), size)
         shuffled = render(combine(cast[i], tracks[following]), size)
         pictures = levels(drawn)[0], levels(drawn), levels(driver), levels(shuffled)

@@ -14,7 +14,7 @@ import torch
 from ..baseline.grid import resize_deformation, resize_map, warp
 from ..core import check_shape
 from ..heads.cast import combine, sample_people, sample_poses
-from ..heads.faces import Rendered, render, true_deformation
+from ..heads.faces import render, true_deformation
 from ..heads.mesh import FaceMotion
 
 # %% auto #0
@@ -115,8 +115,7 @@ def draw_examples(
         poses = sample_poses(frames, generator=generator, occluders=0.0)
         drawn = render(combine(cast[i], poses), size, truth=True)
         order = (torch.arange(frames) - max(1, frames // 3)) % frames
-        first = Rendered._make(value[order] for value in drawn if value is not None)
-        deformation, visible = true_deformation(first, drawn)
+        deformation, visible = true_deformation(drawn.each(lambda value, rows=order: value[rows]), drawn)
         driving = render(combine(cast[(i + 1) % people], poses), size).image if cross else drawn.image
         for j, source in enumerate(order.tolist()):
             pictures = drawn.image[source], driving[j], drawn.image[j]
