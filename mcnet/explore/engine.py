@@ -96,7 +96,7 @@ def moved_keypoints(
             jacobian[0, int(k)] = value.new_tensor(entries).view(2, 2)
     return Keypoints(value, jacobian)
 
-# %% ../../nbs/explore/45_engine.ipynb #9185114d
+# %% ../../nbs/explore/45_engine.ipynb #5f4ecc85
 WANTS = {  # name -> the tensor of a prediction, without its batch
     "image": lambda made, inner: made.image,
     "warped": lambda made, inner: made.warped,
@@ -118,6 +118,10 @@ class Engine:
             self.features = network.encode(subject.source)
             self.driving = driving_keypoints(network, subject, self.source)
         self.last: tuple[tuple, Motion] | None = None
+
+    def about(self, subject: Subject) -> Engine:
+        "The same network, moving somebody else."
+        return Engine(with_compensator(self.network, self.memory), subject, self.banks)
 
     def check(self, state: ExplorerState):
         "Refuse what this network or subject does not have (raises `UserError`)."

@@ -1,0 +1,97 @@
+// One state, one question at a time: whatever is touched changes the state, whatever is drawn follows from an answer.
+
+function prepare(setup) {
+  const unpack = (value) => (value && value.shape && value.data ? toTensor(value) : value);
+  return Object.fromEntries(Object.entries(setup).map(([name, value]) => [name, unpack(value)]));
+}
+
+function withDefaults(start, given) {
+  return { ...start, ...given, surgery: { ...start.surgery, ...(given.surgery || {}) } };
+}
+
+function onlyChanges(start, state) {
+  const differs = (a, b) => JSON.stringify(a) !== JSON.stringify(b);
+  const changed = Object.fromEntries(Object.entries(state).filter(([name, value]) => name !== "surgery" && differs(value, start[name])));
+  const cut = Object.entries(state.surgery).filter(([name, value]) => differs(value, start.surgery[name]));
+  return cut.length ? { ...changed, surgery: Object.fromEntries(cut) } : changed;
+}
+
+function createApp(model, tell) {
+  const setup = prepare(model.get("setup"));
+  const start = withDefaults(setup.start, {});
+  const app = { model, setup, start, state: withDefaults(start, model.get("state") || {}), answer: {}, shown: null, kept: null };
+  const panels = [], past = [], future = [];
+  let waiting = null, again = false, count = 0;
+
+  app.add = (panel) => panels.push(panel);
+  app.draw = () => { if (app.shown) panels.forEach((panel) => panel.draw()); };
+  app.wants = () => [...new Set(panels.flatMap((panel) => panel.wants()))];
+  app.busy = () => waiting !== null;
+
+  app.ask = (more = []) => {
+    if (waiting !== null) { again = true; return; }
+    waiting = ++count;
+    app.element?.setAttribute("aria-busy", "true");
+    model.send({ kind: "ask", id: waiting, state: app.state, wants: [...new Set([...app.wants(), ...more])] });
+  };
+
+  app.change = (patch, { remember = true } = {}) => {
+    if (remember) { past.push(app.state); future.length = 0; }
+    app.state = { ...app.state, ...patch };
+    publish();
+  };
+  app.cut = (patch, options) => app.change({ surgery: { ...app.state.surgery, ...patch } }, options);
+  app.remember = () => { past.push(app.state); future.length = 0; };
+  const travel = (from, to) => {
+    if (!from.length) return;
+    to.push(app.state);
+    app.state = from.pop();
+    publish();
+  };
+  app.undo = () => travel(past, future);
+  app.redo = () => travel(future, past);
+  app.canUndo = () => past.length > 0;
+  app.canRedo = () => future.length > 0;
+  app.reset = () => app.change(app.start);
+
+  function publish() {
+    model.set("state", app.state);
+    model.save_changes();
+    tell("");
+    app.ask();
+  }
+
+  model.on("change:state", () => {  // somebody else has set it, for instance a cell of the notebook
+    const given = withDefaults(start, model.get("state") || {});
+    if (JSON.stringify(given) === JSON.stringify(app.state)) return;
+    app.remember();
+    app.state = given;
+    app.ask();
+  });
+  model.on("change:setup", () => {
+    Object.assign(app, { setup: prepare(model.get("setup")), kept: null });
+    app.start = withDefaults(app.setup.start, {});
+    app.state = app.start;
+    past.length = future.length = 0;
+    app.setUp();
+    publish();
+  });
+  model.on("msg:custom", (message, buffers) => {
+    if (message.kind === "progress") { tell(message.text); return; }
+    if (message.id !== waiting) { if (message.kind === "problem") tell(message.text); return; }
+    waiting = null;
+    app.element?.removeAttribute("aria-busy");
+    if (message.kind === "answer") {
+      message.parts.forEach((part, k) => { app.answer[part.name] = toTensor({ ...part, type: "f4", data: buffers[k] }); });
+      app.shown = message.state;
+      if (!message.wants_effects && message.state.frame !== app.answer.effectsFrame) delete app.answer.effects;
+      if (message.parts.some((part) => part.name === "effects")) app.answer.effectsFrame = message.state.frame;
+    } else {
+      tell(message.text);
+      if (!again) app.state = app.shown || app.start;  // what was asked for cannot be: keep what there is
+    }
+    app.draw();
+    if (again) { again = false; app.ask(); }
+  });
+  return app;
+}

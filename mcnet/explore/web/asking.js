@@ -1,0 +1,88 @@
+// One pixel asks: where it reads, how widely, what it hears; and the other way round, who reads a place.
+
+function askingPanel(app) {
+  const map = canvasOf("where this pixel reads in the memory"), heardMap = canvasOf("how many places each pixel hears");
+  const readersMap = canvasOf("who reads the chosen place");
+  const levels = choice("level", app.setup.levels.map(([h, w], n) => [n, `${n}: ${h} × ${w}${n === 0 ? ", the deepest" : ""}`]), (value) => app.change({ level: Number(value) }));
+  const sharpness = slider("sharpness", { min: -5, max: 5, step: 0.25 }, (value) => app.cut({ sharpness: 2 ** value }, { remember: false }));
+  sharpness.input.addEventListener("pointerdown", app.remember);
+  const words = element("output", { class: "facts", "aria-live": "polite" }), equation = element("pre", { class: "equation" });
+  const mapLegend = element("span", { class: "legend" }), heardLegend = element("span", { class: "legend" }), readersLegend = element("span", { class: "legend" });
+  let chosen = null;  // a place of the memory; none: the one that is heard most
+
+  const box = element("section", { class: "asking", "aria-label": "asking" },
+    element("h3", {}, "Asking"),
+    element("div", { class: "controls" }, levels.box, sharpness.box),
+    element("div", { class: "row" },
+      figure("where the marked pixel reads", map, mapLegend),
+      figure("how many places each pixel hears", heardMap, heardLegend),
+      figure("who reads the marked place", readersMap, readersLegend)),
+    words, equation);
+  map.tabIndex = 0;
+  map.addEventListener("pointerdown", (event) => {
+    const [height, width] = app.setup.grid, [row, column] = cellAt(event, map, height, width);
+    chosen = row * width + column;
+    app.draw();
+  });
+  map.addEventListener("keydown", (event) => {
+    const [height, width] = app.setup.grid;
+    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -width, ArrowDown: width }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    chosen = Math.min(height * width - 1, Math.max(0, (chosen ?? 0) + step));
+    app.draw();
+  });
+
+  return {
+    element: box,
+    wants: () => ["query", "key", "value", "answer"],
+    setUp() { chosen = null; },
+    draw() {
+      const { query, key, value, answer } = app.answer;
+      if (!query) return;
+      const [height, width] = app.setup.grid, [rows, columns] = query.shape.slice(1), [row, column] = askedCell(app);
+      const temperature = app.setup.temperature / app.shown.surgery.sharpness, place = row * columns + column;
+      const shares = attentionRow(query, key, place, temperature), order = [...shares.keys()].sort((a, b) => shares[b] - shares[a]);
+      const marked = chosen ?? order[0], table = app.setup.sequential.data, most = shares[order[0]];
+      drawMap(map, shares, height, width, table, 0, most);
+      outline(map, marked, width);
+      mapLegend.textContent = `0 to ${percent(most)}; an equal share is ${percent(1 / shares.length)}`;
+      const { heard, readers } = readAll(query, key, temperature, marked);
+      drawMap(heardMap, heard, rows, columns, table, 1, shares.length);
+      heardLegend.textContent = `1 to ${shares.length} (all)`;
+      const busiest = largestOf(readers);
+      drawMap(readersMap, readers, rows, columns, table, 0, busiest);
+      readersLegend.textContent = `place ${Math.floor(marked / width)}, ${marked % width}: 0 to ${percent(busiest)}`;
+      levels.select.value = app.state.level;
+      sharpness.input.value = Math.log2(app.state.surgery.sharpness);
+      sharpness.value.textContent = `× ${app.state.surgery.sharpness.toFixed(2)}`;
+      const best = order.slice(0, 3).map((m) => `(${Math.floor(m / width)}, ${m % width}) ${percent(shares[m])}`).join(", ");
+      const spread = Math.max(...heard) - Math.min(...heard);
+      words.textContent = `Pixel (${row}, ${column}) of ${rows} × ${columns} hears ${perplexity(shares).toFixed(1)} of ${shares.length} places; ` +
+        `most of it (row, column): ${best}. Over all pixels that number differs by ${spread.toFixed(1)}.`;
+      equation.textContent = inNumbers(query, key, value, answer, place, order[0], shares, temperature);
+    },
+  };
+}
+
+const percent = (share) => `${(100 * share).toPrecision(2)} %`;
+
+function outline(canvas, place, width) {
+  const context = canvas.getContext("2d");
+  context.strokeStyle = "#ff7f0e";
+  context.lineWidth = 0.5;
+  context.strokeRect((place % width) + 0.25, Math.floor(place / width) + 0.25, 0.5, 0.5);
+}
+
+// the equation of the attention with this pixel's numbers, for the place that it hears most
+function inNumbers(query, key, value, answer, place, best, shares, temperature) {
+  const asked = query.shape[1] * query.shape[2], places = shares.length, scores = likeness(query, key, place, temperature);
+  const largest = answer ? Array.from({ length: answer.shape[0] }, (_, c) => Math.abs(answer.data[c * asked + place])).reduce((top, v, c, all) => (v > all[top] ? c : top), 0) : 0;
+  const heard = sum(shares.map((share, m) => share * value.data[largest * places + m]));
+  const total = sum(Array.from(scores, (score) => Math.exp(score - scores[best])));
+  return [
+    `q·k / τ       = ${(scores[best] * temperature).toFixed(3)} / ${temperature.toFixed(3)} = ${scores[best].toFixed(3)}      for the place heard most`,
+    `softmax       = exp(${scores[best].toFixed(3)}) / Σₘ exp(q·kₘ / τ) = 1 / ${total.toFixed(2)} = ${shares[best].toFixed(4)}`,
+    `answer[${largest}]`.padEnd(14) + `= Σₘ shareₘ · V[${largest}, m] = ${heard.toFixed(4)}      the network has ${answer ? answer.data[largest * asked + place].toFixed(4) : "—"}`,
+  ].join("\n");
+}

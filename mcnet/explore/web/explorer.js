@@ -1,0 +1,58 @@
+// The explorer: puts the panels together. A notebook gives a kernel's model, a file of its own one that answers by itself.
+
+function render({ model, el }) {
+  const message = element("p", { class: "message", role: "alert", "aria-live": "assertive" });
+  const tell = (text) => { message.textContent = text; };
+  const app = createApp(model, tell);
+  const stage = stagePanel(app), tour = tourPanel(app), panels = [tour, stage, memoryPanel(app), askingPanel(app)];
+  panels.forEach(app.add);
+
+  const undo = button("undo", app.undo, { title: "Ctrl+Z" }), redo = button("redo", app.redo, { title: "Ctrl+Y" });
+  const blink = button("blink A", () => {}, { "aria-pressed": "false", title: "hold to see A" });
+  const press = (on) => { stage.blink(on); blink.setAttribute("aria-pressed", String(on)); };
+  blink.addEventListener("pointerdown", () => press(true));
+  ["pointerup", "pointerleave", "blur", "keyup"].forEach((name) => blink.addEventListener(name, () => press(false)));
+  blink.addEventListener("keydown", (event) => { if ([" ", "Enter"].includes(event.key)) press(true); });
+  const copied = (text, what) => navigator.clipboard?.writeText(text).then(() => tell(`${what} is on the clipboard.`), () => tell(text)) ?? tell(text);
+  const changes = () => onlyChanges(app.start, app.state);
+  const link = () => `${location.href.split("#")[0]}#${encodeURIComponent(JSON.stringify(changes()))}`;
+  const picture = element("input", { type: "file", accept: "image/*", class: "file", "aria-label": "a picture of your own", onchange: () => { take(picture.files[0]); picture.value = ""; } });
+
+  async function take(file) {
+    if (!file) return;
+    if (file.size > 60e6) { tell(`${file.name} has ${Math.round(file.size / 1e6)} MB; take a picture of at most 60.`); return; }
+    model.send({ kind: "picture", name: file.name }, undefined, [await file.arrayBuffer()]);
+  }
+
+  const head = element("header", {},
+    element("h2", {}, app.setup.title),
+    element("div", { class: "controls" }, undo, redo, button("start again", app.reset),
+      button("keep as A", () => { app.kept = { image: app.answer.image, state: app.shown }; app.draw(); }), blink,
+      app.setup.tour?.length ? button("take the tour", tour.open, { class: "main" }) : null,
+      button("copy as code", () => copied(`explorer.state = ${pythonText(changes())}`, "A cell of code")),
+      button("copy as a link", () => copied(link(), "A link")),
+      element("label", { class: "pick" }, "your own picture", picture)));
+  const root = element("div", { class: "mcnet-explorer" }, head, message, ...panels.map((panel) => panel.element));
+  app.element = root;
+  root.addEventListener("keydown", (event) => {
+    if (!(event.ctrlKey || event.metaKey) || event.target.matches("input[type=text], textarea")) return;
+    if (event.key === "z" && !event.shiftKey) app.undo();
+    else if (event.key === "y" || event.key === "Z") app.redo();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  root.addEventListener("dragover", (event) => event.preventDefault());
+  root.addEventListener("drop", (event) => { event.preventDefault(); take(event.dataTransfer.files[0]); });
+
+  app.add({ wants: () => [], draw: () => { undo.disabled = !app.canUndo(); redo.disabled = !app.canRedo(); blink.disabled = !app.kept; } });
+  app.setUp = () => panels.forEach((panel) => panel.setUp());
+  app.setUp();
+  el.replaceChildren(root);
+  app.ask();
+}
+
+// a state as a notebook's cell has it
+function pythonText(value) {
+  return JSON.stringify(value, null, 1).replace(/\n\s*/g, " ");
+}

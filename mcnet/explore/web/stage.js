@@ -1,0 +1,223 @@
+// Source, driving frame, prediction with keypoints to drag, and one more view of the same moment.
+
+const ELLIPSE = 0.12;  // radius of the circle that a Jacobian maps to an ellipse, where the picture is 2 wide
+
+function keypointsOf(app) {
+  const { setup, state } = app, count = setup.points;
+  const at = (tensor, width, k) => Array.from(tensor.data.subarray((state.frame * count + k) * width, (state.frame * count + k + 1) * width));
+  return Array.from({ length: count }, (_, k) => {
+    const moved = state.points.find((row) => row[0] === k), sheared = state.shears.find((row) => row[0] === k);
+    return {
+      place: moved ? moved.slice(1) : at(setup.driving_value, 2, k),
+      jacobian: sheared ? sheared.slice(1) : setup.driving_jacobian ? at(setup.driving_jacobian, 4, k) : null,
+    };
+  });
+}
+
+const replaced = (rows, k, row) => [...rows.filter((other) => other[0] !== k), [k, ...row]].sort((a, b) => a[0] - b[0]);
+
+function overlay(app, values, jacobians, interactive) {
+  const size = () => app.setup.size, pixel = (value) => ((value + 1) / 2) * (size() - 1) + 0.5;
+  const svg = element("svg", { class: interactive ? "points live" : "points", role: interactive ? "group" : "img",
+    "aria-label": interactive ? "keypoints of the driving frame; arrow keys move the one in focus, with Shift they shear it" : "keypoints of the source" });
+  svg.draw = () => {
+    const focused = svg.contains(document.activeElement) ? document.activeElement.getAttribute("data-k") : null;
+    svg.setAttribute("viewBox", `0 0 ${size()} ${size()}`);
+    svg.replaceChildren();
+    values().forEach((place, k) => {
+      const colour = app.setup.palette[k], jacobian = jacobians()?.[k];
+      const group = element("g", {});
+      if (jacobian) {
+        const edge = Array.from({ length: 33 }, (_, n) => {
+          const [cos, sin] = [Math.cos((n * Math.PI) / 16), Math.sin((n * Math.PI) / 16)].map((v) => ELLIPSE * v);
+          return [place[0] + jacobian[0] * cos + jacobian[1] * sin, place[1] + jacobian[2] * cos + jacobian[3] * sin].map(pixel);
+        });
+        group.append(element("path", { d: `M${edge.map((p) => p.join(",")).join("L")}`, fill: "none", stroke: colour, class: "ellipse" }));
+        if (interactive) {
+          const handle = element("circle", { cx: edge[0][0], cy: edge[0][1], r: size() / 55, fill: "white", stroke: colour, class: "handle" });
+          handle.addEventListener("pointerdown", (event) => drag(event, k, true));
+          group.append(handle);
+        }
+      }
+      const dot = element("circle", { cx: pixel(place[0]), cy: pixel(place[1]), r: size() / 38, fill: colour, class: "dot", "data-k": k });
+      if (interactive) {
+        Object.entries({ tabindex: 0, role: "button", "aria-label": `keypoint ${k} at ${place.map((v) => v.toFixed(2)).join(", ")}` })
+          .forEach(([name, value]) => dot.setAttribute(name, value));
+        dot.addEventListener("pointerdown", (event) => drag(event, k, false));
+        dot.addEventListener("keydown", (event) => press(event, k));
+      }
+      dot.append(element("title", {}, `keypoint ${k}`));
+      group.append(dot);
+      svg.append(group);
+    });
+    if (focused !== null) svg.querySelector(`[data-k="${focused}"]`)?.focus();
+  };
+
+  const move = (k, place, options) => app.change({ points: replaced(app.state.points, k, place.map((v) => Math.min(1, Math.max(-1, v)))) }, options);
+  const shear = (k, jacobian, options) => app.change({ shears: replaced(app.state.shears, k, jacobian) }, options);
+
+  function drag(event, k, ellipse) {
+    event.preventDefault();
+    event.stopPropagation();
+    app.remember();
+    const point = keypointsOf(app)[k], first = point.jacobian?.slice();
+    const toPlace = (e) => {
+      const box = svg.getBoundingClientRect();
+      return [(e.clientX - box.left) / box.width, (e.clientY - box.top) / box.height].map((share) => ((share * size() - 0.5) / (size() - 1)) * 2 - 1);
+    };
+    const follow = (e) => {
+      const [x, y] = toPlace(e);
+      if (ellipse) shear(k, [(x - point.place[0]) / ELLIPSE, first[1], (y - point.place[1]) / ELLIPSE, first[3]], { remember: false });
+      else move(k, [x, y], { remember: false });
+      svg.draw();
+    };
+    const stop = () => { window.removeEventListener("pointermove", follow); window.removeEventListener("pointerup", stop); window.removeEventListener("pointercancel", stop); };
+    window.addEventListener("pointermove", follow);
+    window.addEventListener("pointerup", stop);
+    window.addEventListener("pointercancel", stop);
+  }
+
+  function press(event, k) {
+    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const { place, jacobian } = keypointsOf(app)[k];
+    if (event.shiftKey && jacobian) shear(k, [jacobian[0] + 0.1 * step[0], jacobian[1], jacobian[2] + 0.1 * step[1], jacobian[3]]);
+    else move(k, place.map((value, axis) => value + 0.04 * step[axis]));
+    svg.draw();
+  }
+  return svg;
+}
+
+const VIEWS = [["error", "error"], ["change", "change since A"], ["warped", "source, only warped"], ["occlusion", "occlusion map"], ["flow", "deformation"], ["masks", "masks"]];
+
+function stagePanel(app) {
+  const pictures = Object.fromEntries(["source", "driving", "image", "view"].map((name) => [name, canvasOf(name)]));
+  const rows = (tensor, row) => { const size = tensor.shape.slice(-2).reduce((a, b) => a * b) * 3; return { shape: [3, ...tensor.shape.slice(-2)], data: Float32Array.from(tensor.data.subarray(row * size, (row + 1) * size), (v) => v / 255) }; };
+  const per = (tensor, row, width) => Array.from({ length: app.setup.points }, (_, k) => Array.from(tensor.data.subarray((row * app.setup.points + k) * width, (row * app.setup.points + k + 1) * width)));
+  const sourcePoints = overlay(app, () => per(app.setup.source_value, 0, 2), () => app.setup.source_jacobian && per(app.setup.source_jacobian, 0, 4), false);
+  const points = overlay(app, () => keypointsOf(app).map((p) => p.place), () => app.setup.driving_jacobian && keypointsOf(app).map((p) => p.jacobian), true);
+  const marker = element("svg", { class: "points", "aria-hidden": "true" });
+  let view = "error", blinking = false;
+
+  const numbers = element("output", { class: "numbers", "aria-live": "polite" });
+  const legend = element("span", { class: "legend" });
+  const views = choice("view", VIEWS, (value) => { view = value; app.ask(); });
+  const frame = slider("frame", { min: 0, step: 1 }, (value) => app.change({ frame: value }, { remember: false }));
+  frame.input.addEventListener("pointerdown", app.remember);
+  const oracle = choice("motion", app.setup.oracles.map((name) => [name, name]), (value) => app.change({ oracle: value }));
+  const put = (name, title, cover, ...below) => {
+    const made = figure(title, pictures[name], ...below);
+    if (cover) made.querySelector(".frame").append(...cover);
+    made.dataset.name = name;
+    return made;
+  };
+  const drivingTitle = app.setup.drawn ? "what should come out" : "driving frame";
+  const box = element("section", { class: "stage", "aria-label": "pictures" },
+    element("div", { class: "row" },
+      put("source", "source", [sourcePoints]), put("driving", drivingTitle),
+      put("image", "prediction", [marker, points]), put("view", views.box, null, legend)),
+    element("div", { class: "controls" }, frame.box, app.setup.drawn ? oracle.box : null,
+      button("let go of the keypoints", () => app.change({ points: [], shears: [] })),
+      element("label", { class: "tick" }, element("input", { type: "checkbox", checked: true, onchange: (e) => box.classList.toggle("bare", !e.target.checked) }), "keypoints")),
+    numbers);
+
+  pictures.image.parentElement.addEventListener("pointerdown", (event) => {
+    if (event.target.closest(".dot, .handle")) return;
+    const size = app.setup.size, [row, column] = cellAt(event, pictures.image, size, size);
+    app.change({ place: [(column / (size - 1)) * 2 - 1, (row / (size - 1)) * 2 - 1] });
+  });
+  pictures.image.tabIndex = 0;
+  pictures.image.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const [height] = app.setup.levels[app.state.level], by = 2 / height;
+    app.change({ place: app.state.place.map((value, axis) => Math.min(1, Math.max(-1, value + by * step[axis]))) });
+  });
+
+  function drawMarker() {
+    const size = app.setup.size, [height, width] = app.setup.levels[app.shown.level], [row, column] = askedCell(app);
+    marker.setAttribute("viewBox", `0 0 ${size} ${size}`);
+    marker.replaceChildren(element("path", { class: "asked", d: `M${(column * size) / width},${(row * size) / height}h${size / width}v${size / height}h${-size / width}z` }));
+  }
+
+  function drawView(truth) {
+    const { image, warped, occlusion, deformation, masks } = app.answer, size = app.setup.size;
+    const sequential = app.setup.sequential.data;
+    legend.textContent = "";
+    if (view === "error" || view === "change") {
+      const other = view === "error" ? truth : app.kept?.image;
+      const values = other ? meanDifference(image.data, other.data) : new Float32Array(size * size);
+      drawMap(pictures.view, values, size, size, sequential, 0, 0.3);
+      legend.textContent = other ? "0 to 0.3 of 1" : view === "error" ? "nobody knows the truth of a photograph" : "first keep a picture as A";
+    } else if (view === "warped" && warped) drawPicture(pictures.view, warped);
+    else if (view === "occlusion" && occlusion) {
+      drawMap(pictures.view, occlusion.data, occlusion.shape[1], occlusion.shape[2], sequential, 0, 1);
+      legend.textContent = "0 paint anew, 1 keep the warped source";
+    } else if (view === "flow" && deformation) {
+      drawFlow(pictures.view, deformation);
+      legend.append(element("i", { class: "wheel", role: "img", "aria-label": "colour wheel" }), " the side to which a pixel looks; 0.3 has full colour");
+    } else if (view === "masks" && masks) {
+      drawMasks(pictures.view, masks, app.setup.palette);
+      legend.textContent = "each pixel in the colours of the keypoints it follows; grey: none";
+    }
+  }
+
+  return {
+    element: box,
+    wants: () => ["image", ...({ warped: ["warped"], occlusion: ["occlusion"], flow: ["deformation"], masks: ["masks"] }[view] || [])],
+    setUp() {
+      frame.input.max = app.setup.frames - 1;
+      drawPicture(pictures.source, rows(app.setup.source, 0));
+      sourcePoints.draw();
+    },
+    blink(on) { blinking = on; if (app.shown) this.draw(); },
+    draw() {
+      const driving = rows(app.setup.driving, app.shown.frame), truth = app.setup.drawn ? driving : null;
+      const picture = blinking && app.kept ? app.kept.image : app.answer.image;
+      box.classList.toggle("blinking", blinking);
+      drawPicture(pictures.driving, driving);
+      drawPicture(pictures.image, picture);
+      points.draw();
+      drawMarker();
+      drawView(truth);
+      frame.input.value = app.state.frame;
+      frame.value.textContent = `${app.state.frame + 1} of ${app.setup.frames}`;
+      oracle.select.value = app.state.oracle;
+      views.select.value = view;
+      numbers.textContent = describe(truth, picture);
+    },
+  };
+
+  function describe(truth, picture) {
+    const words = [], size = app.setup.size ** 2;
+    if (truth) {
+      words.push(`PSNR ${psnr(picture.data, truth.data).toFixed(2)} dB`);
+      const hidden = Float32Array.from(app.setup.visible.data.subarray(app.shown.frame * size, (app.shown.frame + 1) * size), (v) => 1 - v);
+      const share = sum(hidden) / size;
+      words.push(share > 0.01 ? `where the source shows nothing (${Math.round(100 * share)} % of the picture) ${psnr(picture.data, truth.data, hidden).toFixed(2)} dB` : "the source shows everything");
+    }
+    if (app.kept) words.push(`differs from A by ${(255 * sum(meanDifference(picture.data, app.kept.image.data)) / size).toFixed(2)} of 255`);
+    return words.join(" · ");
+  }
+}
+
+function drawMasks(canvas, { shape: [count, height, width], data }, palette) {
+  const colours = ["#888888", ...palette].map((text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16)));
+  putPixels(canvas, width, height, (n, out, at) => {
+    for (let c = 0; c < 3; c++) {
+      let mixed = 0;
+      for (let k = 0; k < count; k++) mixed += data[k * height * width + n] * colours[k][c];
+      out[at + c] = Math.round(mixed);
+    }
+  });
+}
+
+// the cell of the current level's grid that holds the asked place
+function askedCell(app) {
+  const [height, width] = app.setup.levels[app.shown.level];
+  const cell = (value, count) => Math.min(count - 1, Math.max(0, Math.floor(((value + 1) / 2) * (1 - 1e-6) * count)));
+  return [cell(app.shown.place[1], height), cell(app.shown.place[0], width)];
+}

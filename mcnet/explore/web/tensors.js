@@ -1,0 +1,86 @@
+// Arrays with shapes, and the few sums that are drawn: attention from stored queries and keys, entropies, errors.
+
+const KINDS_OF_NUMBERS = { f4: Float32Array, u1: Uint8Array };
+
+function toTensor({ shape, type, data }) {
+  const bytes = data.buffer ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
+  return { shape, data: new KINDS_OF_NUMBERS[type](bytes.slice().buffer) };
+}
+
+const sum = (values) => values.reduce((total, value) => total + value, 0);
+
+function softmax(values) {
+  const largest = values.reduce((a, b) => Math.max(a, b), -Infinity);
+  const powers = Float32Array.from(values, (value) => Math.exp(value - largest));
+  const total = sum(powers);
+  return powers.map((value) => value / total);
+}
+
+// q·k of one place of the query with every place of the memory, divided by the temperature
+function likeness(query, key, place, temperature) {
+  const [channels, ...grid] = query.shape, asked = grid[0] * grid[1], places = key.shape[1] * key.shape[2];
+  const scores = new Float32Array(places);
+  for (let c = 0; c < channels; c++) {
+    const q = query.data[c * asked + place] / temperature;
+    if (q) for (let m = 0; m < places; m++) scores[m] += q * key.data[c * places + m];
+  }
+  return scores;
+}
+
+const attentionRow = (query, key, place, temperature) => softmax(likeness(query, key, place, temperature));
+
+// e to the entropy: how many places are heard, if they were heard alike
+const perplexity = (shares) => Math.exp(-sum(shares.map((share) => (share > 0 ? share * Math.log(share) : 0))));
+
+// one pass over all questions: how many places each hears, and how much of one chosen place
+function readAll(query, key, temperature, chosen) {
+  const asked = query.shape[1] * query.shape[2];
+  const heard = new Float32Array(asked), readers = new Float32Array(asked);
+  for (let n = 0; n < asked; n++) {
+    const row = attentionRow(query, key, n, temperature);
+    heard[n] = perplexity(row);
+    readers[n] = row[chosen];
+  }
+  return { heard, readers };
+}
+
+function channelsOf(tensor) {
+  const [channels, height, width] = tensor.shape, size = height * width;
+  return Array.from({ length: channels }, (_, c) => tensor.data.subarray(c * size, (c + 1) * size));
+}
+
+const energyOf = (maps) => maps.map((map) => Math.sqrt(sum(map.map((value) => value * value)) / map.length));
+
+const largestOf = (values) => values.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
+
+// peak signal-to-noise ratio in dB on a range of 1, over the pixels of a mask where there is one
+function psnr(one, other, mask) {
+  const size = one.length / 3;
+  let error = 0, weight = 0;
+  for (let n = 0; n < size; n++) {
+    const share = mask ? mask[n] : 1;
+    if (!share) continue;
+    weight += share;
+    for (let c = 0; c < 3; c++) error += (share * (one[c * size + n] - other[c * size + n]) ** 2) / 3;
+  }
+  return weight ? -10 * Math.log10(Math.max(error / weight, 1e-12)) : NaN;
+}
+
+function meanDifference(one, other) {
+  const size = one.length / 3;
+  return Float32Array.from({ length: size }, (_, n) => {
+    let total = 0;
+    for (let c = 0; c < 3; c++) total += Math.abs(one[c * size + n] - other[c * size + n]) / 3;
+    return total;
+  });
+}
+
+// three numbers for each place: the maps' largest shared patterns, from components that were computed once
+function projectPlaces(maps, basis) {
+  const places = maps[0].length;
+  return [0, 1, 2].map((k) => {
+    const out = new Float32Array(places);
+    maps.forEach((map, c) => { for (let m = 0; m < places; m++) out[m] += basis.data[k * maps.length + c] * map[m]; });
+    return out;
+  });
+}
