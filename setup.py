@@ -19,7 +19,7 @@ setuptools.setup(
     url=settings["git_url"],
     keywords=settings["keywords"].split(),
     packages=setuptools.find_packages(include=["mcnet", "mcnet.*"]),
-    package_data={"mcnet": ["assets/*", "py.typed"]},
+    package_data={"mcnet": ["assets/*", "explore/web/*", "py.typed"]},
     install_requires=shlex.split(settings["requirements"]),
     extras_require={key.removesuffix(EXTRA): shlex.split(settings[key]) for key in settings if key.endswith(EXTRA)},
     python_requires=">=" + settings["min_python"],

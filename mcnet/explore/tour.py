@@ -59,7 +59,7 @@ MOTION_STOPS = (
     ),
 )
 
-# %% ../../nbs/explore/46_tour.ipynb #cbb1660f
+# %% ../../nbs/explore/46_tour.ipynb #909dcb37
 MEMORY_STOPS = (
     Stop(
         "7 · The bank",
@@ -76,19 +76,19 @@ MEMORY_STOPS = (
     Stop(
         "9 · One pixel asks",
         "The white square on the prediction asks the memory. Does it listen to one place, to a few, or to all?",
-        "Read the line under 'Asking': it hears many places. Click other pixels; the number hardly changes.",
+        "At the deepest level to all 256, equally: it hears a mean, and so does every other pixel. Choose level 1, where the pixels hear about ninety places each, and click around.",
         {"frame": 2, "kind": "value"},
     ),
     Stop(
         "10 · A hidden pixel",
-        "Click into the part that the source does not show. A pixel that lost everything should ask for something special. Does it?",
-        "No. Where the occlusion map fades the feature, the question fades too: pixels that are fully hidden all ask the same question and hear the same answer.",
-        {"frame": 1, "place": [0.55, -0.2]},
+        "Take the true visibility once more, and ask from inside the hole, at the finest level. A pixel that lost everything should ask for something special. Does it?",
+        "No. Before the memory is asked the occlusion map fades the feature to nothing, and nothing asks nothing: all pixels in the hole put the same question and hear the same answer. What is painted there cannot depend on where in the hole it is, as far as the memory goes.",
+        {"frame": 1, "level": 3, "place": [0.62, -0.1], "oracle": "true visibility"},
     ),
     Stop(
         "11 · Sharper attention",
         "Make the attention eight times as sharp. Will the picture be better, since each pixel hears what suits it best?",
-        "The picture hardly changes. Attention weight is not importance: what is heard is nearly the same from every place.",
+        "No: a little worse, by less than half a decibel, though the attention is another one. Attention weight is not importance: where the values hardly differ, it does not matter whom one listens to.",
         {"frame": 1, "surgery": {"sharpness": 8.0}},
     ),
     Stop(

@@ -1,7 +1,7 @@
 // One state, one question at a time: whatever is touched changes the state, whatever is drawn follows from an answer.
 
 function prepare(setup) {
-  const unpack = (value) => (value && value.shape && value.data ? toTensor(value) : value);
+  const unpack = (value) => (value && value.shape && value.type ? toTensor(value) : value);
   return Object.fromEntries(Object.entries(setup).map(([name, value]) => [name, unpack(value)]));
 }
 
@@ -21,7 +21,7 @@ function createApp(model, tell) {
   const start = withDefaults(setup.start, {});
   const app = { model, setup, start, state: withDefaults(start, model.get("state") || {}), answer: {}, shown: null, kept: null };
   const panels = [], past = [], future = [];
-  let waiting = null, again = false, count = 0;
+  let waiting = null, again = false, count = 0, effectsOf = null;
 
   app.add = (panel) => panels.push(panel);
   app.draw = () => { if (app.shown) panels.forEach((panel) => panel.draw()); };
@@ -84,8 +84,8 @@ function createApp(model, tell) {
     if (message.kind === "answer") {
       message.parts.forEach((part, k) => { app.answer[part.name] = toTensor({ ...part, type: "f4", data: buffers[k] }); });
       app.shown = message.state;
-      if (!message.wants_effects && message.state.frame !== app.answer.effectsFrame) delete app.answer.effects;
-      if (message.parts.some((part) => part.name === "effects")) app.answer.effectsFrame = message.state.frame;
+      if (message.parts.some((part) => part.name === "effects")) effectsOf = message.state.frame;
+      if (effectsOf !== message.state.frame) delete app.answer.effects;  // they were measured on another frame
     } else {
       tell(message.text);
       if (!again) app.state = app.shown || app.start;  // what was asked for cannot be: keep what there is

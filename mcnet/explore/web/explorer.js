@@ -34,6 +34,7 @@ function render({ model, el }) {
       element("label", { class: "pick" }, "your own picture", picture)));
   const root = element("div", { class: "mcnet-explorer" }, head, message, ...panels.map((panel) => panel.element));
   app.element = root;
+  root.explorer = app;  // for the console, and for tests
   root.addEventListener("keydown", (event) => {
     if (!(event.ctrlKey || event.metaKey) || event.target.matches("input[type=text], textarea")) return;
     if (event.key === "z" && !event.shiftKey) app.undo();

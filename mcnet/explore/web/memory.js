@@ -24,13 +24,13 @@ function memoryPanel(app) {
     element("h3", {}, "The memory"),
     element("div", { class: "controls" }, kinds.box, sorts.box, control.box, app.setup.banks.length ? banks.box : null),
     element("div", { class: "row" },
-      element("div", { class: "wide" }, element("div", { class: "frame sheet" }, sheet), range),
-      element("div", { class: "aside" },
-        figure("channel", large, facts), gain.box,
+      figure("all channels", sheet, range),
+      figure("the chosen channel", large, facts, gain.box,
         element("div", { class: "controls" },
           button("silence", () => app.cut({ gains: withGain(app.state.channel, gainOf(app.state.channel) === 0 ? 1 : 0) })), swapButton,
-          element("label", { class: "tick" }, paintTick, "erase places by hand")),
-        figure("all channels in three colours", overview))),
+          element("label", { class: "tick" }, paintTick, "erase places by hand"))),
+      figure("all channels in three colours", overview,
+        element("span", { class: "legend" }, "the three mixtures of channels that differ most from place to place, as red, green and blue"))),
     done);
 
   sheet.tabIndex = 0;
@@ -83,7 +83,7 @@ function memoryPanel(app) {
       if (!tensor) return;
       const maps = channelsOf(tensor), limit = largestOf(tensor.data), channel = app.state.channel;
       order = sorted(maps);
-      columns = box.clientWidth && box.clientWidth < 500 ? 8 : maps.length > 128 ? 32 : 16;
+      columns = maps.length > 256 ? 32 : maps.length > 64 ? 16 : 8;
       const silenced = app.state.surgery.gains.map(([c]) => [c, "#d55e00"]);
       drawSheet(sheet, maps, order, height, width, columns, app.setup.signed.data, limit, [...silenced, [channel, "#000000"]]);
       sheet.setAttribute("aria-label", `${maps.length} channels of ${KIND_NAMES[app.shown.kind]}; channel ${channel} is chosen, arrow keys choose another, s silences it`);

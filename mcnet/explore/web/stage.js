@@ -1,15 +1,15 @@
 // Source, driving frame, prediction with keypoints to drag, and one more view of the same moment.
 
-const ELLIPSE = 0.12;  // radius of the circle that a Jacobian maps to an ellipse, where the picture is 2 wide
+const ELLIPSE = 0.08;  // radius of the circle that a Jacobian maps to an ellipse, where the picture is 2 wide
 
-function keypointsOf(app) {
-  const { setup, state } = app, count = setup.points;
-  const at = (tensor, width, k) => Array.from(tensor.data.subarray((state.frame * count + k) * width, (state.frame * count + k + 1) * width));
+// the driving keypoints of a state: where the frame has them, but for those that a hand has moved
+function keypointsOf(setup, state) {
+  const count = setup.points;
   return Array.from({ length: count }, (_, k) => {
-    const moved = state.points.find((row) => row[0] === k), sheared = state.shears.find((row) => row[0] === k);
+    const row = state.frame * count + k, moved = state.points.find(([n]) => n === k), sheared = state.shears.find(([n]) => n === k);
     return {
-      place: moved ? moved.slice(1) : at(setup.driving_value, 2, k),
-      jacobian: sheared ? sheared.slice(1) : setup.driving_jacobian ? at(setup.driving_jacobian, 4, k) : null,
+      place: moved ? moved.slice(1) : [...rowOf(setup.driving_value, row, 2)],
+      jacobian: !setup.driving_jacobian ? null : sheared ? sheared.slice(1) : [...rowOf(setup.driving_jacobian, row, 4)],
     };
   });
 }
@@ -60,7 +60,7 @@ function overlay(app, values, jacobians, interactive) {
     event.preventDefault();
     event.stopPropagation();
     app.remember();
-    const point = keypointsOf(app)[k], first = point.jacobian?.slice();
+    const point = keypointsOf(app.setup, app.state)[k], first = point.jacobian?.slice();
     const toPlace = (e) => {
       const box = svg.getBoundingClientRect();
       return [(e.clientX - box.left) / box.width, (e.clientY - box.top) / box.height].map((share) => ((share * size() - 0.5) / (size() - 1)) * 2 - 1);
@@ -82,7 +82,7 @@ function overlay(app, values, jacobians, interactive) {
     if (!step) return;
     event.preventDefault();
     event.stopPropagation();
-    const { place, jacobian } = keypointsOf(app)[k];
+    const { place, jacobian } = keypointsOf(app.setup, app.state)[k];
     if (event.shiftKey && jacobian) shear(k, [jacobian[0] + 0.1 * step[0], jacobian[1], jacobian[2] + 0.1 * step[1], jacobian[3]]);
     else move(k, place.map((value, axis) => value + 0.04 * step[axis]));
     svg.draw();
@@ -94,10 +94,13 @@ const VIEWS = [["error", "error"], ["change", "change since A"], ["warped", "sou
 
 function stagePanel(app) {
   const pictures = Object.fromEntries(["source", "driving", "image", "view"].map((name) => [name, canvasOf(name)]));
-  const rows = (tensor, row) => { const size = tensor.shape.slice(-2).reduce((a, b) => a * b) * 3; return { shape: [3, ...tensor.shape.slice(-2)], data: Float32Array.from(tensor.data.subarray(row * size, (row + 1) * size), (v) => v / 255) }; };
-  const per = (tensor, row, width) => Array.from({ length: app.setup.points }, (_, k) => Array.from(tensor.data.subarray((row * app.setup.points + k) * width, (row * app.setup.points + k + 1) * width)));
-  const sourcePoints = overlay(app, () => per(app.setup.source_value, 0, 2), () => app.setup.source_jacobian && per(app.setup.source_jacobian, 0, 4), false);
-  const points = overlay(app, () => keypointsOf(app).map((p) => p.place), () => app.setup.driving_jacobian && keypointsOf(app).map((p) => p.jacobian), true);
+  const rows = (tensor, row) => {
+    const [height, width] = tensor.shape.slice(-2);
+    return { shape: [3, height, width], data: Float32Array.from(rowOf(tensor, row, 3 * height * width), (value) => value / 255) };
+  };
+  const each = (tensor, width) => tensor && Array.from({ length: app.setup.points }, (_, k) => [...rowOf(tensor, k, width)]);
+  const sourcePoints = overlay(app, () => each(app.setup.source_value, 2), () => each(app.setup.source_jacobian, 4), false);
+  const points = overlay(app, () => keypointsOf(app.setup, app.state).map((p) => p.place), () => app.setup.driving_jacobian && keypointsOf(app.setup, app.state).map((p) => p.jacobian), true);
   const marker = element("svg", { class: "points", "aria-hidden": "true" });
   let view = "error", blinking = false;
 

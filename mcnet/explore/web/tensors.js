@@ -1,11 +1,17 @@
 // Arrays with shapes, and the few sums that are drawn: attention from stored queries and keys, entropies, errors.
 
-const KINDS_OF_NUMBERS = { f4: Float32Array, u1: Uint8Array };
+const HALF_RANGE = 16384;  // numbers of two bytes count in this part of 1
+const READERS = {
+  f4: (bytes) => new Float32Array(bytes), u1: (bytes) => new Uint8Array(bytes),
+  i2: (bytes) => Float32Array.from(new Int16Array(bytes), (value) => value / HALF_RANGE),
+};
 
 function toTensor({ shape, type, data }) {
   const bytes = data.buffer ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
-  return { shape, data: new KINDS_OF_NUMBERS[type](bytes.slice().buffer) };
+  return { shape, data: READERS[type](bytes.slice().buffer) };
 }
+
+const rowOf = (tensor, row, width) => tensor.data.subarray(row * width, (row + 1) * width);
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 

@@ -1,0 +1,195 @@
+// A page without a kernel: a stored answer first; the network itself, in WebAssembly, at the first touch.
+
+const whole = () => new Promise((done) => {
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", done, { once: true });
+  else done();
+});
+
+// bytes as text, four in five characters: mcnet.explore.page.as_text
+const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;/=>?@^_`{|}~";
+
+function fromText(text) {
+  const digit = new Uint8Array(128), words = Math.floor(text.length / 5), bytes = new Uint8Array(4 * words);
+  for (let n = 0; n < DIGITS.length; n++) digit[DIGITS.charCodeAt(n)] = n;
+  const view = new DataView(bytes.buffer);
+  for (let word = 0, at = 0; word < words; word++) {
+    let value = 0;
+    for (let k = 0; k < 5; k++) value = value * 85 + digit[text.charCodeAt(at++)];
+    view.setUint32(4 * word, value);
+  }
+  return bytes;
+}
+
+async function unpack(name) {
+  const element = document.getElementById(`mcnet-${name}`), bytes = fromText(element.textContent);
+  const packed = bytes.subarray(0, Number(element.dataset.bytes));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+let network = null;  // a promise of both sessions
+const loadNetwork = () => (network ??= (async () => {
+  await whole();
+  const script = URL.createObjectURL(new Blob([await unpack("ort")], { type: "text/javascript" }));
+  const ort = await import(script);
+  ort.env.wasm.wasmBinary = await unpack("wasm");
+  ort.env.wasm.numThreads = 1;
+  const open = async (name) => ort.InferenceSession.create(await unpack(name), { executionProviders: ["wasm"] });
+  const sessions = { ort, source: await open("source"), frame: await open("frame") };
+  URL.revokeObjectURL(script);
+  return sessions;
+})());
+
+const floats = (ort, data, shape) => new ort.Tensor("float32", data instanceof Float32Array ? data : Float32Array.from(data), shape);
+
+// the same operation as mcnet.explore.surgery.cut_bank
+function cutBank({ shape: [, channels, height, width], data }, { swaps, gains, paint }) {
+  const bank = data.slice(), places = height * width, row = (c) => bank.subarray(c * places, (c + 1) * places);
+  const refuse = (what, number, count) => { throw new Error(`there is no ${what} ${number}; this bank has ${count}, counted from 0`); };
+  for (const c of [...swaps.flat(), ...gains.map(([c]) => c)]) if (!(c >= 0 && c < channels)) refuse("channel", c, channels);
+  for (const [place] of paint) if (!(place >= 0 && place < places)) refuse("place", place, places);
+  for (const [one, other] of swaps) {
+    const kept = row(one).slice();
+    row(one).set(row(other));
+    row(other).set(kept);
+  }
+  for (const [c, factor] of gains) row(c).forEach((value, m) => { row(c)[m] = value * factor; });
+  for (const [place, factor] of paint) for (let c = 0; c < channels; c++) bank[c * places + place] *= factor;
+  return bank;
+}
+
+function checkState(setup, state) {
+  const numbers = [...state.place, ...state.points.flat(), ...state.shears.flat(), ...state.surgery.gains.flat(), ...state.surgery.paint.flat()];
+  if (!numbers.every(Number.isFinite)) throw new Error("the state has a number that is none; give finite numbers");
+  if (!(state.surgery.sharpness > 0 && state.surgery.sharpness <= 32)) throw new Error(`sharpness is ${state.surgery.sharpness}; choose more than 0, up to 32; 1 is as trained`);
+  for (const [name, count] of [["frame", setup.frames], ["level", setup.levels.length], ["channel", setup.channels]]) {
+    if (!Number.isInteger(state[name]) || state[name] < 0 || state[name] >= count) throw new Error(`${name} is ${state[name]}; choose 0 to ${count - 1}`);
+  }
+  for (const [value, known] of [[state.surgery.control, setup.controls], [state.oracle, setup.oracles], [state.kind, setup.kinds], [state.sort, setup.sorts]]) {
+    if (!known.includes(value)) throw new Error(`${value} is not known here; choose ${known.join(", ")}`);
+  }
+}
+
+// everything that `frame.onnx` takes
+function frameInputs(ort, setup, state, encoded) {
+  const { surgery } = state, size = setup.size, count = setup.points, places = setup.grid[0] * setup.grid[1];
+  const points = keypointsOf(setup, state), bank = state.bank === "own" ? setup.bank : setup[`bank ${state.bank}`];
+  const dealt = surgery.control.endsWith("dealt anew"), numbers = BigInt64Array.from({ length: places }, (_, m) => BigInt(m));
+  const order = BigInt64Array.from(setup.order, BigInt), list = (values) => new ort.Tensor("int64", values, [places]);
+  const one = (value) => floats(ort, [value], [1]), picture = size * size;
+  const flow = setup.flow ? rowOf(setup.flow, state.frame, 2 * picture) : new Float32Array(2 * picture);
+  const visible = setup.visible ? rowOf(setup.visible, state.frame, picture) : new Float32Array(picture);
+  return {
+    ...encoded,
+    driving_value: floats(ort, points.flatMap((p) => p.place.map((v) => Math.min(1, Math.max(-1, v)))), [1, count, 2]),
+    ...(setup.driving_jacobian ? { driving_jacobian: floats(ort, points.flatMap((p) => p.jacobian), [1, count, 2, 2]) } : {}),
+    bank: floats(ort, cutBank(bank, surgery), bank.shape),
+    sharpness: one(surgery.sharpness), keep: one(surgery.control === "silenced" ? 0 : 1), even: one(surgery.control === "same answer" ? 1 : 0),
+    value_order: list(dealt ? order : numbers), key_order: list(surgery.control.startsWith("keys and values") ? order : numbers),
+    flow: floats(ort, flow, [1, size, size, 2]), visible: floats(ort, visible, [1, 1, size, size]),
+    use_flow: one(["true flow", "both true"].includes(state.oracle) ? 1 : 0),
+    use_visible: one(["true visibility", "both true"].includes(state.oracle) ? 1 : 0),
+  };
+}
+
+const OF_A_LEVEL = ["memory", "key", "value", "query", "answer"];
+
+function createAlone(setup) {
+  let encoded = null, same = true;  // the source's keypoints and features; whether it is still the stored person
+
+  const pick = (session, inputs) => Object.fromEntries(Object.entries(inputs).filter(([name]) => session.inputNames.includes(name)));
+  async function encode({ ort, source }) {
+    const picture = floats(ort, Float32Array.from(setup.source.data, (value) => value / 255), [1, 3, setup.size, setup.size]);
+    return { source: picture, ...(await source.run({ source: picture })) };
+  }
+
+  async function run(state, names) {
+    const sessions = await loadNetwork();
+    encoded ??= await encode(sessions);
+    return sessions.frame.run(pick(sessions.frame, frameInputs(sessions.ort, setup, state, encoded)), names);
+  }
+
+  async function effects(state, send) {
+    const change = [], silent = (gains) => ({ ...state, surgery: { ...setup.start.surgery, gains } });
+    const plain = (await run(silent([]), ["image"])).image.data;
+    for (let c = 0; c < setup.channels; c++) {
+      send({ kind: "progress", text: `silencing channel ${c + 1} of ${setup.channels} …` });
+      change.push(sum(meanDifference((await run(silent([[c, 0]]), ["image"])).image.data, plain)) / setup.size ** 2);
+    }
+    send({ kind: "progress", text: "" });
+    return { shape: [setup.channels], data: Float32Array.from(change) };
+  }
+
+  async function answer(state, wants, send) {
+    const names = Object.fromEntries(wants.filter((name) => !["bank", "effects"].includes(name)).map((name) => [name, OF_A_LEVEL.includes(name) ? name + state.level : name]));
+    const made = await run(state, Object.values(names)), found = {};
+    for (const [name, output] of Object.entries(names)) found[name] = { shape: made[output].dims.slice(1), data: made[output].data };
+    if (wants.includes("bank")) {
+      const bank = state.bank === "own" ? setup.bank : setup[`bank ${state.bank}`];
+      found.bank = { shape: bank.shape.slice(1), data: cutBank(bank, state.surgery) };
+    }
+    if (wants.includes("effects")) found.effects = await effects(state, send);
+    return found;
+  }
+
+  function stored(state, wants) {
+    const differs = (name) => !["channel", "place", "sort"].includes(name) && JSON.stringify(state[name]) !== JSON.stringify(setup.start[name]);
+    if (!same || Object.keys(state).some(differs) || !wants.every((name) => setup[`stored ${name}`])) return null;
+    return Object.fromEntries(wants.map((name) => [name, setup[`stored ${name}`]]));
+  }
+
+  async function reply(model, content, buffers, send) {
+    if (content.kind === "picture") return take(model, content.name, buffers[0]);
+    checkState(setup, content.state);
+    const found = stored(content.state, content.wants) || (await answer(content.state, content.wants, send));
+    const parts = Object.entries(found);
+    send({ kind: "answer", id: content.id, state: content.state, parts: parts.map(([name, { shape }]) => ({ name, shape })) }, parts.map(([, { data }]) => data));
+  }
+
+  async function take(model, name, bytes) {
+    let bitmap;
+    try {
+      bitmap = await createImageBitmap(new Blob([bytes]));
+    } catch {
+      throw new Error(`${name} is no picture that this browser can read; take a jpg or png`);
+    }
+    const side = Math.min(bitmap.width, bitmap.height), size = setup.size, canvas = Object.assign(document.createElement("canvas"), { width: size, height: size });
+    if (side < 16) throw new Error(`${name} has ${bitmap.width}×${bitmap.height} pixels; at least 16×16 are needed to see a face`);
+    const context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.drawImage(bitmap, (bitmap.width - side) / 2, (bitmap.height - side) / 2, side, side, 0, 0, size, size);
+    bitmap.close();
+    const pixels = context.getImageData(0, 0, size, size).data, data = new Uint8Array(3 * size * size);
+    for (let n = 0; n < size * size; n++) for (let c = 0; c < 3; c++) data[c * size * size + n] = pixels[4 * n + c];
+    const before = { setup, encoded, same };
+    try {
+      setup = { ...setup, source: { shape: [1, 3, size, size], data }, drawn: false, visible: null, flow: null, oracles: ["learned"] };
+      same = false;
+      encoded = await encode(await loadNetwork());
+      Object.assign(setup, carried(setup, encoded));
+    } catch (error) {
+      ({ setup, encoded, same } = before);
+      throw error;
+    }
+    model.set("setup", setup);
+    model.save_changes();
+  }
+  return reply;
+}
+
+// what changed in the driving frames since the one at rest, given to somebody else's keypoints
+function carried(setup, encoded) {
+  const count = setup.points, value = Float32Array.from(encoded.source_value.data), jacobian = encoded.source_jacobian?.data, rest = setup.rest;
+  const places = setup.driving_value.data.map((v, n) => v - setup.driving_value.data[rest * count * 2 + (n % (count * 2))] + value[n % (count * 2)]);
+  const found = { source_value: { shape: [1, count, 2], data: value }, driving_value: { shape: setup.driving_value.shape, data: places } };
+  if (!jacobian) return found;
+  const turned = new Float32Array(setup.driving_jacobian.data.length);
+  for (let row = 0; row < setup.frames * count; row++) {
+    const k = row % count, [a, b, c, d] = rowOf(setup.driving_jacobian, rest * count + k, 4), det = a * d - b * c;
+    const change = product([...rowOf(setup.driving_jacobian, row, 4)], [d / det, -b / det, -c / det, a / det]);
+    turned.set(product(change, [...jacobian.subarray(4 * k, 4 * k + 4)]), 4 * row);
+  }
+  return { ...found, source_jacobian: { shape: [1, count, 2, 2], data: Float32Array.from(jacobian) }, driving_jacobian: { shape: setup.driving_jacobian.shape, data: turned } };
+}
+
+const product = ([a, b, c, d], [e, f, g, h]) => [a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h];

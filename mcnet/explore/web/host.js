@@ -1,0 +1,32 @@
+// What stands in for a kernel's model on a page of its own: values, changes, messages.
+
+class PageModel {
+  constructor(values, reply) {
+    this.values = values;
+    this.reply = reply;  // (content, buffers, send) answers a message
+    this.listeners = {};
+    this.changed = new Set();
+  }
+  get(name) { return this.values[name]; }
+  set(name, value) { this.values[name] = value; this.changed.add(name); }
+  on(event, listener) { (this.listeners[event] ??= []).push(listener); }
+  fire(event, ...values) { (this.listeners[event] || []).forEach((listener) => listener(...values)); }
+  save_changes() {
+    const names = [...this.changed];
+    this.changed.clear();
+    names.forEach((name) => this.fire(`change:${name}`));
+  }
+  send(content, callbacks, buffers = []) {
+    const send = (message, parts = []) => this.fire("msg:custom", message, parts);
+    Promise.resolve(this.reply(this, content, buffers, send)).catch((error) => send({ kind: "problem", id: content.id, text: String(error.message || error) }));
+  }
+}
+
+// the state that a link carries after its #
+function linkedState() {
+  try {
+    return JSON.parse(decodeURIComponent(location.hash.slice(1)) || "{}");
+  } catch {
+    return {};
+  }
+}

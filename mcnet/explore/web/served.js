@@ -1,0 +1,20 @@
+// A page whose kernel is the program that served it: every message is one request.
+
+async function askServer(model, content, buffers, send) {
+  const body = content.kind === "picture" ? buffers[0] : JSON.stringify(content);
+  const response = await fetch(content.kind === "picture" ? `picture?name=${encodeURIComponent(content.name)}` : "ask", { method: "POST", body });
+  if (!response.ok) throw new Error(`the program answers ${response.status}; is mcnet explore still running?`);
+  const bytes = new Uint8Array(await response.arrayBuffer()), length = new DataView(bytes.buffer).getUint32(0);
+  const message = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
+  let at = 4 + length;
+  const cut = (size) => bytes.subarray(at, (at += size));
+  if (message.setup) {
+    model.set("setup", withArrays(message.setup, (size) => cut(size)));
+    model.save_changes();
+  } else send(message, (message.parts || []).map((part) => cut(4 * part.shape.reduce((a, b) => a * b, 1))));
+}
+
+// descriptions of arrays, each with its bytes in the order in which they stand
+function withArrays(values, cut) {
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, value && value.shape && value.type ? { ...value, data: cut(value.bytes) } : value]));
+}
