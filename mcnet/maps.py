@@ -183,6 +183,7 @@ def mix_colours(
 ) -> torch.Tensor:  # (3, h, w)
     "White where nobody has a share, a keypoint's colour where it has all, mixtures between."
     shares = shares.detach().float().cpu()
+    shares = shares / shares.sum(0).clamp(min=1)  # of heat-maps that overlap: their mean
     return (1 - torch.einsum("khw,kc->chw", shares, 1 - torch.tensor(colours))).clamp(0, 1)
 
 
