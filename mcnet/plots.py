@@ -9,13 +9,15 @@ import math
 
 import matplotlib.pyplot as plt
 import torch
+from matplotlib.collections import LineCollection
 from matplotlib.colors import hsv_to_rgb
+from matplotlib.patches import Rectangle
 
 from .core import Keypoints, UserError
 
 # %% auto #0
 __all__ = ['setup', 'to_numpy_image', 'show_image', 'show_strip', 'contact_sheet', 'keypoint_colours', 'to_pixels',
-           'show_keypoints', 'show_heat', 'flow_colours', 'show_flow_legend', 'show_flow', 'show_curve',
+           'show_keypoints', 'show_heat', 'flow_colours', 'show_flow_legend', 'show_flow', 'show_grid', 'show_curve',
            'show_intervals']
 
 # %% ../nbs/01_plots.ipynb #9ae6dc9a
@@ -233,6 +235,37 @@ def show_flow(
     ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     if legend:
         show_flow_legend(ax)
+    if title is not None:
+        ax.set_title(title)
+    return ax
+
+# %% ../nbs/01_plots.ipynb #4b71b199
+def show_grid(
+    deformation: torch.Tensor,  # (H, W, 2) or (1, H, W, 2), backward flow in [-1, 1]
+    ax=None,
+    title: str | None = None,
+    *,
+    lines: int = 13,  # per direction
+    image: torch.Tensor | None = None,  # the source, (3, h, w), to be seen behind the net
+):  # the axes
+    "Draw the straight net of the driving frame, bent to where its pixels look in the source."
+    deformation = deformation.detach().float().cpu().reshape(*deformation.shape[-3:])
+    height, width = frame = deformation.shape[:2]
+    ax = ax or plt.gca()
+    if image is not None:
+        frame, ax = image.shape[-2:], show_image(image, ax)
+    ax.set(xticks=[], yticks=[], aspect="equal")
+    ax.set_axis_off()
+    ax.add_patch(Rectangle((-0.5, -0.5), frame[1], frame[0], color="0.85", fill=image is None, zorder=0))  # the source
+    places = to_pixels(deformation, *frame)  # (H, W, 2)
+    rows, columns = (torch.linspace(0, side - 1, lines).round().long() for side in (height, width))
+    bent = [*places[rows], *places[:, columns].transpose(0, 1)]
+    for colour, thickness in (("white", 1.6), ("0.15", 0.8)):  # seen on any picture
+        ax.add_collection(LineCollection([line.numpy() for line in bent], colors=colour, linewidths=thickness))
+    low, high = places.flatten(0, 1).amin(0).clamp(max=0), places.flatten(0, 1).amax(0)
+    sides = torch.tensor([frame[1], frame[0]])
+    low, high = torch.maximum(low - 1, -0.3 * sides), torch.minimum(torch.maximum(high, sides - 1) + 1, 1.3 * sides)
+    ax.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]))  # the source, and what looks beyond it
     if title is not None:
         ax.set_title(title)
     return ax

@@ -272,7 +272,7 @@ def test_absolute_motion_is_the_drivers_to_the_bit():
     source, driving, reference = points(1), points(4), points(1)
     moved = carry(source, driving, reference, Transfer(relative=False))
     assert torch.equal(moved.keypoints.value, driving.value) and torch.equal(moved.keypoints.jacobian, driving.jacobian)
-    assert not moved.limited.any()
+    assert not moved.limited.any() and not moved.turned.any()
 
 
 def test_predict_takes_pictures_of_any_clear_kind(animator):

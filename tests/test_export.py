@@ -45,7 +45,7 @@ def test_module_is_named_after_its_notebook(path):
     assert tuple(wing) == path.parent.relative_to(ROOT / "nbs").parts
 
 
-HALL = {"core", "course", "doors", "plots", "weightfile"}
+HALL = {"core", "course", "doors", "maps", "plots", "weightfile"}
 WINGS = {  # a wing: the other wings from which its modules may import
     "heads": set(),
     "baseline": set(),

@@ -33,8 +33,9 @@ from ..media.video import Video
 from ..memory.network import MCNet
 
 # %% auto #0
-__all__ = ['Pictures', 'Source', 'Driving', 'Rate', 'Progress', 'to_float', 'detect_batches', 'find_reference', 'Moved', 'stream',
-           'as_batch', 'Predictor', 'Settings', 'Animation', 'Cancelled', 'InputReader', 'Job', 'make_job', 'Animator']
+__all__ = ['HELD', 'TURNED', 'Pictures', 'Source', 'Driving', 'Rate', 'Progress', 'to_float', 'detect_batches', 'find_reference',
+           'Moved', 'stream', 'as_batch', 'Predictor', 'Settings', 'Animation', 'Cancelled', 'InputReader', 'Job',
+           'make_job', 'Animator']
 
 # %% ../../nbs/animation/23d_animate.ipynb #bb305ea0
 def to_float(
@@ -104,6 +105,17 @@ class Moved(typing.NamedTuple):
         return self.prediction.image
 
 # %% ../../nbs/animation/23d_animate.ipynb #8861aac6
+HELD = "some motion is larger than a face allows and is held back; a best_frame nearer to the source's pose may help"
+TURNED = "the head turns far from the source's pose, and the face may tear; a source that faces the same way may help"
+
+
+def _tell(said: set[str], first: int, where: torch.Tensor, what: str):
+    "A notice from which frame on something is so; `where` is (B,) bool, of frames from number `first` on."
+    if where.any() and what not in said:
+        said.add(what)
+        warnings.warn(Notice(f"from frame {first + int(where.int().argmax())} on {what}"), stacklevel=3)
+
+
 @torch.no_grad()  # not inference_mode: what comes out may be edited, and used in a loss
 def stream(
     network: MCNet,
@@ -117,7 +129,7 @@ def stream(
     "Animate batch by batch; the source is detected and encoded once (FOMM §3.3, release §10)."
     transfer = transfer or Transfer()
     keypoints, features = network.detect_keypoints(source), network.encode(source)
-    number, reference, limited, seen = 0, None, 0, 0
+    number, reference, limited, seen, said = 0, None, 0, 0, set()
     if transfer.relative and transfer.best_frame not in ("first", 0):
         number, reference = find_reference(network, keypoints, video, transfer.best_frame, batch_size)
     if transfer.region != "all" and mouth is None:
@@ -125,10 +137,8 @@ def stream(
     for frames, found in calm(detect_batches(network, video, batch_size), transfer.smooth * float(video.fps)):
         reference = reference or _one(found, 0)
         carried = carry(keypoints, found, reference, transfer, mouth)
-        if carried.limited.any() and not limited:
-            first = seen + int(carried.limited.int().argmax())
-            held = f"from frame {first} on some motion is larger than a face allows and is held back"
-            warnings.warn(Notice(f"{held}; a best_frame nearer to the source's pose may help"), stacklevel=2)
+        _tell(said, seen, carried.limited, HELD)
+        _tell(said, seen, carried.turned, TURNED)
         limited, seen = limited + int(carried.limited.sum()), seen + len(frames)
         prediction = network.animate(source, keypoints, carried.keypoints, features=features)
         if not prediction.image.isfinite().all():

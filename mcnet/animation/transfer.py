@@ -21,8 +21,9 @@ from ..heads.mesh import EXPRESSIONS, FaceMotion
 from ..memory.network import MCNet
 
 # %% auto #0
-__all__ = ['SPEECH', 'ANSWER', 'REGIONS', 'motion_since', 'apply_motion', 'scale_motion', 'mouth_answers', 'Mouth', 'find_mouth',
-           'keep_region', 'limit_stretch', 'calm', 'Transfer', 'Carried', 'carry', 'pose_distance']
+__all__ = ['SPEECH', 'ANSWER', 'FAR', 'REGIONS', 'motion_since', 'apply_motion', 'scale_motion', 'mouth_answers', 'Mouth',
+           'find_mouth', 'keep_region', 'limit_stretch', 'parallax', 'calm', 'Transfer', 'Carried', 'carry',
+           'pose_distance']
 
 # %% ../../nbs/animation/23a_transfer.ipynb #a79271dc
 def motion_since(
@@ -156,6 +157,22 @@ def limit_stretch(
     rows = torch.stack([turn[0] + flip[0], flip[1] - turn[1], turn[1] + flip[1], turn[0] - flip[0]], dim=-1)
     return rows.unflatten(-1, (2, 2))
 
+# %% ../../nbs/animation/23a_transfer.ipynb #c4070005
+FAR = 1 / 3  # parallax from which a face may tear
+
+
+def parallax(
+    source: Keypoints,  # (1 or B, K, …) of the picture to animate
+    moved: Keypoints,  # (B, K, …): where its points go
+) -> torch.Tensor:  # (B,), 0 where shift, scale and rotation explain all
+    "How far the points move against each other, per spread of the source's: what a turn out of the plane does."
+    here, there = (points.value - points.value.mean(1, keepdim=True) for points in (source, moved))
+    spread = here.square().sum((1, 2)).clamp_min(1e-12)
+    along = (here * there).sum((1, 2))
+    across = (here[..., 0] * there[..., 1] - here[..., 1] * there[..., 0]).sum(1)
+    left = there.square().sum((1, 2)) - (along.square() + across.square()) / spread
+    return (left.clamp_min(0) / spread).sqrt()
+
 # %% ../../nbs/animation/23a_transfer.ipynb #84ae8957
 def _pack(points: Keypoints) -> torch.Tensor:  # (B, K, 2 or 6)
     "Value and Jacobian side by side."
@@ -234,6 +251,7 @@ class Carried(typing.NamedTuple):
 
     keypoints: Keypoints  # (B, K, …)
     limited: torch.Tensor  # (B,) bool: frames in which the motion was held back
+    turned: torch.Tensor  # (B,) bool: frames in which the head turns so far that the face may tear
 
 # %% ../../nbs/animation/23a_transfer.ipynb #1a37122d
 def carry(
@@ -246,7 +264,7 @@ def carry(
     "Give the source as much of the driver's motion as the settings say (FOMM §3.4, release §10)."
     nothing = torch.zeros(len(driving.value), dtype=torch.bool, device=driving.value.device)
     if not settings.relative and settings.region == "all" and settings.strength == 1:
-        return Carried(driving, nothing)  # absolute: the driver's own keypoints, to the bit
+        return Carried(driving, nothing, nothing)  # absolute: the driver's own keypoints, to the bit
     reference = reference if settings.relative else source
     shift, change = motion_since(driving, reference)
     if settings.region != "all":
@@ -254,13 +272,14 @@ def carry(
             raise UserError(f"region is {settings.region}, which needs the mouth's keypoints; give find_mouth(network)")
         shift, change = keep_region(shift, change, mouth, settings.region)
     if not settings.relative:  # there is no reference frame whose Jacobian could be flat
-        return Carried(apply_motion(source, *scale_motion(shift, change, settings.strength)), nothing)
+        return Carried(apply_motion(source, *scale_motion(shift, change, settings.strength)), nothing, nothing)
     wanted = hull_scale(source, reference) if settings.adapt_scale else torch.ones(1, 1, 1)
     scale = wanted.to(shift).clamp(1 / settings.limit, settings.limit)
     shift, change = scale_motion(scale * shift, change, settings.strength)
     held = limit_stretch(change, settings.limit)
     limited = (held - change).abs().amax((1, 2, 3)) > 1e-3
-    return Carried(apply_motion(source, shift, held), limited | (wanted.to(scale) != scale).any())
+    moved = apply_motion(source, shift, held)
+    return Carried(moved, limited | (wanted.to(scale) != scale).any(), parallax(source, moved) > FAR)
 
 # %% ../../nbs/animation/23a_transfer.ipynb #8050a9f4
 def pose_distance(
