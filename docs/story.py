@@ -40,7 +40,7 @@ PARTS = (
     Part("IV · Real people", ("media", "data", "animation"), "any photo and any video in, a video with sound out"),
     Part("V · Judging", ("evaluation",), "numbers whose definition and blind spots you know, and a benchmark"),
     Part("VI · Relatives", ("speech", "portrait", "codebooks", "memface", "headpose"), "other ways to remember a face"),
-    Part("The program", ("explore", "cli"), "sliders and the command line"),
+    Part("The program", ("explore", "cli"), "an explorer for the memory, and the command line"),
 )
 WINGS = {  # folder: title, what it is about
     "heads": ("Drawn heads", "People who do not exist, in motion, with the exact truth about every pixel."),
@@ -51,7 +51,7 @@ WINGS = {  # folder: title, what it is about
     "data": ("Data", "From any folder of clips to pairs of frames for training."),
     "animation": ("Animation", "Weights, whose motion and how much of it, and `Animator`, which does it all."),
     "evaluation": ("Evaluation", "What a number for a picture can see; judges, exact truth, one table, a benchmark."),
-    "explore": ("Explorer", "What the parts do, under your own hand."),
+    "explore": ("Explorer", "Ask a memory, cut it, and see what becomes of the face."),
     "speech": ("Speech", "Sound as a driver: what the relatives share of it."),
     "portrait": ("Portrait", "What the relatives share."),
     "codebooks": ("Codebooks", "A memory of words: vector-quantized codebooks."),

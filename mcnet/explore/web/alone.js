@@ -58,18 +58,6 @@ function cutBank({ shape: [, channels, height, width], data }, { swaps, gains, p
   return bank;
 }
 
-function checkState(setup, state) {
-  const numbers = [...state.place, ...state.points.flat(), ...state.shears.flat(), ...state.surgery.gains.flat(), ...state.surgery.paint.flat()];
-  if (!numbers.every(Number.isFinite)) throw new Error("the state has a number that is none; give finite numbers");
-  if (!(state.surgery.sharpness > 0 && state.surgery.sharpness <= 32)) throw new Error(`sharpness is ${state.surgery.sharpness}; choose more than 0, up to 32; 1 is as trained`);
-  for (const [name, count] of [["frame", setup.frames], ["level", setup.levels.length], ["channel", setup.channels]]) {
-    if (!Number.isInteger(state[name]) || state[name] < 0 || state[name] >= count) throw new Error(`${name} is ${state[name]}; choose 0 to ${count - 1}`);
-  }
-  for (const [value, known] of [[state.surgery.control, setup.controls], [state.oracle, setup.oracles], [state.kind, setup.kinds], [state.sort, setup.sorts]]) {
-    if (!known.includes(value)) throw new Error(`${value} is not known here; choose ${known.join(", ")}`);
-  }
-}
-
 // everything that `frame.onnx` takes
 function frameInputs(ort, setup, state, encoded) {
   const { surgery } = state, size = setup.size, count = setup.points, places = setup.grid[0] * setup.grid[1];
@@ -140,7 +128,6 @@ function createAlone(setup) {
 
   async function reply(model, content, buffers, send) {
     if (content.kind === "picture") return take(model, content.name, buffers[0]);
-    checkState(setup, content.state);
     const found = stored(content.state, content.wants) || (await answer(content.state, content.wants, send));
     const parts = Object.entries(found);
     send({ kind: "answer", id: content.id, state: content.state, parts: parts.map(([name, { shape }]) => ({ name, shape })) }, parts.map(([, { data }]) => data));

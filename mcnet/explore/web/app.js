@@ -16,6 +16,19 @@ function onlyChanges(start, state) {
   return cut.length ? { ...changed, surgery: Object.fromEntries(cut) } : changed;
 }
 
+// what a state may be: the same limits as mcnet.explore.engine has, said before anybody is asked
+function checkState(setup, state) {
+  const numbers = [...state.place, ...state.points.flat(), ...state.shears.flat(), ...state.surgery.gains.flat(), ...state.surgery.paint.flat()];
+  if (!numbers.every(Number.isFinite)) throw new Error("the state has a number that is none; give finite numbers");
+  if (!(state.surgery.sharpness > 0 && state.surgery.sharpness <= 32)) throw new Error(`sharpness is ${state.surgery.sharpness}; choose more than 0, up to 32; 1 is as trained`);
+  for (const [name, count] of [["frame", setup.frames], ["level", setup.levels.length], ["channel", setup.channels]]) {
+    if (!Number.isInteger(state[name]) || state[name] < 0 || state[name] >= count) throw new Error(`${name} is ${state[name]}; choose 0 to ${count - 1}`);
+  }
+  for (const [value, known] of [[state.surgery.control, setup.controls], [state.oracle, setup.oracles], [state.kind, setup.kinds], [state.sort, setup.sorts]]) {
+    if (!known.includes(value)) throw new Error(`${value} is not known here; choose ${known.join(", ")}`);
+  }
+}
+
 function createApp(model, tell) {
   const setup = prepare(model.get("setup"));
   const start = withDefaults(setup.start, {});
@@ -55,9 +68,17 @@ function createApp(model, tell) {
   app.reset = () => app.change(app.start);
 
   function publish() {
+    tell("");
+    try {
+      checkState(app.setup, app.state);
+    } catch (error) {
+      tell(error.message);
+      app.state = past.pop() ?? app.start;
+      app.draw();
+      return;
+    }
     model.set("state", app.state);
     model.save_changes();
-    tell("");
     app.ask();
   }
 

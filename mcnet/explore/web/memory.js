@@ -84,7 +84,7 @@ function memoryPanel(app) {
       const maps = channelsOf(tensor), limit = largestOf(tensor.data), channel = app.state.channel;
       order = sorted(maps);
       columns = maps.length > 256 ? 32 : maps.length > 64 ? 16 : 8;
-      const silenced = app.state.surgery.gains.map(([c]) => [c, "#d55e00"]);
+      const silenced = app.state.surgery.gains.map(([c]) => [c, "#009e73"]);
       drawSheet(sheet, maps, order, height, width, columns, app.setup.signed.data, limit, [...silenced, [channel, "#000000"]]);
       sheet.setAttribute("aria-label", `${maps.length} channels of ${KIND_NAMES[app.shown.kind]}; channel ${channel} is chosen, arrow keys choose another, s silences it`);
       range.replaceChildren(element("i", { class: "scale", style: `background:${gradient(app.setup.signed.data)}` }), ` −${limit.toFixed(2)} to ${limit.toFixed(2)}, all ${maps.length} on one scale`);

@@ -1,0 +1,222 @@
+"The explorer in a browser: as a file from a disk, and served by `mcnet explore`."
+
+import io
+import shutil
+import threading
+
+import pytest
+import torch
+from PIL import Image
+
+from mcnet.animation.weights import load_network
+from mcnet.explore.engine import Engine, ExplorerState
+from mcnet.explore.oracles import draw_subject
+from mcnet.explore.page import write_page
+from mcnet.explore.serve import ExplorerServer
+from mcnet.explore.surgery import Surgery
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: chromium is not on the PATH"),
+    pytest.mark.xdist_group("explorer"),
+]
+TENSORS = "image", "memory", "query", "key", "value", "answer"
+CHANGE = """async (changes) => {
+  const app = document.querySelector(".mcnet-explorer").explorer;
+  app.change({ ...app.start, ...changes, surgery: { ...app.start.surgery, ...(changes.surgery || {}) } });
+  await new Promise((done) => { const look = () => (app.busy() ? setTimeout(look, 5) : done()); look(); });
+  return Object.fromEntries(Object.entries(app.answer).map(([name, { data }]) => [name, [...data]]));
+}"""
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return Engine(load_network("tiny-synthetic").eval(), draw_subject(64))
+
+
+@pytest.fixture(scope="module")
+def file(engine, tmp_path_factory):
+    "The page without a kernel."
+    made = write_page(engine, tmp_path_factory.mktemp("page") / "explorer.html", "The memory of tiny-synthetic")
+    assert made.bytes <= 12e6
+    return made.path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def served(engine):
+    "The page with a program behind it."
+    server = ExplorerServer(engine.about(engine.subject), "The memory of tiny-synthetic")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.address
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module", params=["file", "served"])
+def sheet(request, browser):
+    "A page, which may neither complain nor ask anybody else."
+    address, faults = request.getfixturevalue(request.param), []
+    sheet = browser.new_page(viewport={"width": 1280, "height": 900})
+    sheet.set_default_timeout(60_000)
+    sheet.on("console", lambda said: said.type in ("error", "warning") and faults.append(said.text))
+    sheet.on("pageerror", lambda error: faults.append(str(error)))
+    own = address.removesuffix(".html")
+    sheet.on("request", lambda asked: asked.url.startswith((own, "blob:", "data:")) or faults.append(asked.url))
+    sheet.goto(address)
+    yield sheet
+    sheet.close()
+    assert not faults
+
+
+@pytest.fixture
+def page(sheet):
+    "The page as it is at first."
+    sheet.wait_for_selector(".memory .facts:not(:empty)")
+    if not sheet.evaluate("document.querySelector('.mcnet-explorer').explorer.setup.drawn"):
+        sheet.reload()
+        sheet.wait_for_selector(".memory .facts:not(:empty)")
+    sheet.evaluate(CHANGE, {})
+    return sheet
+
+
+def settle(page):
+    "Wait until nothing is being answered."
+    page.wait_for_function("!document.querySelector('.mcnet-explorer').explorer.busy()")
+
+
+def picture(page):
+    return torch.tensor(page.evaluate("[...document.querySelector('.mcnet-explorer').explorer.answer.image.data]"))
+
+
+def state_of(page):
+    return page.evaluate("document.querySelector('.mcnet-explorer').explorer.state")
+
+
+def test_numbers_are_the_kernels(page, engine):
+    "Whatever is changed, what the page shows is a forward pass."
+    start = ExplorerState.from_dict(page.evaluate("document.querySelector('.mcnet-explorer').explorer.start"))
+    cut = {"gains": ((3, 0.0), (5, -1.5)), "swaps": ((1, 2),), "paint": ((17, 0.0),), "sharpness": 2.0}
+    for changes in (
+        {"frame": 4, "level": 2},
+        {"frame": 1, "oracle": "both true"},
+        {"frame": 12, "points": ((4, 0.3, 0.1),), "shears": ((2, 1.5, 0.1, 0.0, 1.0),)},
+        {"frame": 1, "level": 0, "surgery": Surgery(control="values dealt anew", **cut)},
+        {"frame": 1, "surgery": Surgery(control="same answer")},
+    ):
+        state = start.replace(**changes)
+        expected = engine.answer(state, TENSORS)
+        found = page.evaluate(CHANGE, {name: value for name, value in state.to_dict().items() if name in changes})
+        for name in TENSORS:
+            torch.testing.assert_close(torch.tensor(found[name]), expected[name].flatten(), atol=1e-4, rtol=0)
+
+
+def test_joint_shuffle_changes_nothing(page):
+    before = torch.tensor(page.evaluate(CHANGE, {"frame": 1})["image"])
+    dealt = {"frame": 1, "surgery": {"control": "keys and values dealt anew"}}
+    after = torch.tensor(page.evaluate(CHANGE, dealt)["image"])
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=0)
+
+
+def test_keyboard_alone(page):
+    "A keypoint, a pixel, a channel and undo without a mouse."
+    first = picture(page)
+    page.locator(".dot[data-k='4'][role=button]").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+        settle(page)
+    moved = picture(page)
+    assert (moved - first).abs().max() > 0.05 and state_of(page)["points"][0][0] == 4
+    page.locator("[data-name=image] canvas").focus()
+    asked = state_of(page)["place"]
+    page.keyboard.press("ArrowDown")
+    settle(page)
+    assert state_of(page)["place"][1] > asked[1]
+    page.locator(".memory canvas[aria-label*='arrow keys choose']").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("s")
+    settle(page)
+    assert state_of(page)["surgery"]["gains"] == [[1, 0]] and "channel 1 silenced" in page.inner_text(".done")
+    for _ in range(6):
+        page.keyboard.press("Control+z")
+    settle(page)
+    assert state_of(page)["points"] == [] and state_of(page)["surgery"]["gains"] == []
+    torch.testing.assert_close(picture(page), first, atol=1e-5, rtol=0)
+
+
+def test_mouse(page):
+    "Drag a keypoint, click a pixel: the asked place is the clicked one, and its shares sum to 1."
+    first, dot = picture(page), page.locator(".dot[data-k='4'][role=button]").bounding_box()
+    page.mouse.move(dot["x"] + dot["width"] / 2, dot["y"] + dot["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(dot["x"] + 40, dot["y"] + 10, steps=3)
+    page.mouse.up()
+    settle(page)
+    assert (picture(page) - first).abs().max() > 0.05
+    frame = page.locator("[data-name=image] canvas").bounding_box()
+    page.mouse.click(frame["x"] + 0.02 * frame["width"], frame["y"] + 0.97 * frame["height"])
+    settle(page)
+    x, y = state_of(page)["place"]
+    assert x < -0.9 and y > 0.9 and "Pixel (15, 0) of 16 × 16" in page.inner_text(".asking .facts")
+
+
+def test_numbers_that_are_none(page):
+    "A sentence, and what was there before."
+    before = picture(page)
+    page.evaluate("() => { document.querySelector('.mcnet-explorer').explorer.cut({ sharpness: NaN }) }")
+    page.wait_for_function("document.querySelector('.message').textContent.length > 0")
+    settle(page)
+    assert state_of(page)["surgery"]["sharpness"] == 1
+    torch.testing.assert_close(picture(page), before)
+
+
+def test_the_tour_can_be_walked(page):
+    page.get_by_role("button", name="take the tour").click()
+    titles = []
+    for _ in range(16):
+        titles.append(page.inner_text(".tour h3"))
+        page.get_by_role("button", name="show me").click()
+        settle(page)
+        assert page.locator(".tour .answer").is_visible() and not page.inner_text(".message")
+        page.get_by_role("button", name="next").click() if len(titles) < 16 else None
+    assert len(set(titles)) == 16 and page.get_by_role("button", name="next").is_disabled()
+
+
+def test_a_picture_of_ones_own(page):
+    "A text file is refused in one sentence and changes nothing; a picture becomes the source."
+    before = state_of(page)
+    page.set_input_files(".file", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"not a picture"})
+    page.wait_for_function("document.querySelector('.message').textContent.includes('notes.txt')")
+    assert state_of(page) == before
+    drawn, file = draw_subject(96, 3, seed=5), io.BytesIO()
+    Image.fromarray((drawn.source[0].permute(1, 2, 0) * 255).byte().numpy()).save(file, "png")
+    page.set_input_files(".file", {"name": "me.png", "mimeType": "image/png", "buffer": file.getvalue()})
+    page.wait_for_function("!document.querySelector('.mcnet-explorer').explorer.setup.drawn")
+    settle(page)
+    page.evaluate(CHANGE, {"frame": 12})
+    small = torch.nn.functional.interpolate(drawn.source, 64, mode="area")[0]
+    assert (picture(page).view(3, 64, 64) - small).abs().mean() < 0.06  # at rest it looks as it was given
+
+
+def test_narrow_and_without_a_script(browser, file):
+    "At 360 pixels nothing is wider than the screen; without scripts the still is there."
+    narrow = browser.new_page(viewport={"width": 360, "height": 800})
+    narrow.goto(file)
+    narrow.wait_for_selector(".memory .facts:not(:empty)")
+    assert narrow.evaluate("document.documentElement.scrollWidth") <= 360
+    narrow.close()
+    context = browser.new_context(java_script_enabled=False)
+    silent = context.new_page()
+    silent.goto(file)
+    still = silent.locator("#explorer img")
+    assert still.is_visible() and "memory" in still.get_attribute("alt")
+    context.close()
