@@ -55,7 +55,8 @@ WINGS = {  # a wing: the other wings from which its modules may import
     "data": {"media", "heads"},
     "animation": {"heads", "baseline", "training", "memory", "media", "data"},
     "evaluation": {"heads", "baseline", "training", "memory", "media", "data", "animation"},
-    "cli": {"heads", "baseline", "training", "memory", "media", "data", "animation", "evaluation"},
+    "explore": {"heads", "baseline", "training", "memory", "media", "data", "animation", "evaluation"},
+    "cli": {"heads", "baseline", "training", "memory", "media", "data", "animation", "evaluation", "explore"},
 }
 EXCEPTIONS = {"memory.trial": {"heads", "training"}}  # it trains, and on drawn heads
 

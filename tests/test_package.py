@@ -162,6 +162,6 @@ def test_wheel_is_complete(distribution, tmp_path):
     assert done.returncode == 0, done.stderr
     (wheel,) = (tmp_path / "wheels").glob("*.whl")
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assets = {path for path in (PACKAGE / "assets").glob("*") if path.is_file()}
+    assets = {path for folder in ("assets", "explore/web") for path in (PACKAGE / folder).glob("*") if path.is_file()}
     by_hand = {*PACKAGE.rglob("__init__.py"), PACKAGE / "__main__.py", PACKAGE / "py.typed", PACKAGE / "_modidx.py"}
     assert held == {path.relative_to(ROOT).as_posix() for path in {*by_hand, *modules(), *assets}}

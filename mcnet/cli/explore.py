@@ -75,7 +75,7 @@ def _serve(engine, title: str, port: int, browser: bool):
     finally:
         server.server_close()
 
-# %% ../../nbs/cli/80d_explore.ipynb #9ce132f7
+# %% ../../nbs/cli/80d_explore.ipynb #2317268d
 def export_command(
     *,
     out: Annotated[Path, typer.Option(help="A new folder: source.onnx, frame.onnx, graphs.json.")],
@@ -98,4 +98,5 @@ def export_command(
     if as_json:
         print(json.dumps({**made._asdict(), "folder": str(made.folder)}, indent=1))
     else:
-        print(f"{made.folder}: {made.bytes / 1e6:.1f} MB, {made.error:.1e} away from PyTorch at most, the picture {made.picture_error:.1e}")
+        far = f"{made.error:.1e} away from PyTorch at most, the picture {made.picture_error:.1e}"
+        print(f"{made.folder}: {made.bytes / 1e6:.1f} MB, {far}")

@@ -120,7 +120,7 @@ def moved_keypoints(
             jacobian[0, int(k)] = value.new_tensor(entries).view(2, 2)
     return Keypoints(value, jacobian)
 
-# %% ../../nbs/explore/45_engine.ipynb #99e9309b
+# %% ../../nbs/explore/45_engine.ipynb #261d7dae
 def _deformation(made: Prediction) -> torch.Tensor:  # (1, S, S, 2), as the picture was painted
     return resize_deformation(motion_at(made.motion, -1).deformation, *made.image.shape[2:])
 
@@ -137,14 +137,32 @@ WANTS = {  # name -> a tensor of a prediction; flow and occlusion at the size of
     "masks": lambda made, inner: made.motion.masks,
 } | {name: lambda made, inner, name=name: inner[name] for name in ("memory", "key", "value", "query", "answer")}
 
+# %% ../../nbs/explore/45_engine.ipynb #ea4e35ef
+def _fitting(limits: dict[str, int], banks: Mapping[str, torch.Tensor], state: ExplorerState) -> ExplorerState:
+    "Refuse what this network or subject does not have (raises `UserError`)."
+    for name, count in limits.items():
+        if not 0 <= getattr(state, name) < count:
+            raise UserError(f"{name} is {getattr(state, name)}; choose 0 to {count - 1}")
+    if state.bank != "own" and state.bank not in banks:
+        raise UserError(f"there is no bank {state.bank!r}; choose {', '.join(['own', *banks])}")
+    return state
 
+
+def _with_memory(network: MCNet, memory: SpatialMemory) -> MCNet:
+    "A copy of the network with another memory in its place."
+    twin = copy.deepcopy(network).eval()
+    twin.generator.add_module("compensator", copy.deepcopy(memory))
+    return twin
+
+# %% ../../nbs/explore/45_engine.ipynb #5583ef8f
 class Engine:
     "A network and a subject: gives the tensors that follow from a state."
 
     def __init__(self, network: MCNet, subject: Subject, banks: Mapping[str, torch.Tensor] | None = None):
-        self.network, self.subject = copy.deepcopy(network).eval(), subject
-        self.memory, self.banks = spatial_memory(network), dict(banks or {})
-        self.levels = len(self.memory.project)
+        self.memory, self.subject, self.banks = spatial_memory(network), subject, dict(banks or {})
+        self.network, self.levels = _with_memory(network, self.memory), len(self.memory.project)
+        channels, frames = self.memory.bank().shape[1], len(subject.driving)
+        self.limits = {"frame": frames, "level": self.levels, "channel": channels}
         with torch.no_grad():
             self.source = network.detect_keypoints(subject.source)
             self.features = network.encode(subject.source)
@@ -153,58 +171,48 @@ class Engine:
 
     def as_given(self) -> MCNet:
         "The network, with the memory it came with."
-        twin = copy.deepcopy(self.network)
-        twin.generator.add_module("compensator", copy.deepcopy(self.memory))
-        return twin
+        return _with_memory(self.network, self.memory)
 
     def about(self, subject: Subject) -> Engine:
         "The same network, moving somebody else."
         return Engine(self.as_given(), subject, self.banks)
 
-    def check(self, state: ExplorerState):
-        "Refuse what this network or subject does not have (raises `UserError`)."
-        limits = {"frame": len(self.subject.driving), "level": self.levels, "channel": self.memory.bank().shape[1]}
-        for name, count in limits.items():
-            if not 0 <= getattr(state, name) < count:
-                raise UserError(f"{name} is {getattr(state, name)}; choose 0 to {count - 1}")
-        if state.bank != "own" and state.bank not in self.banks:
-            raise UserError(f"there is no bank {state.bank!r}; choose {', '.join(['own', *self.banks])}")
-
-    def motion(self, state: ExplorerState, driving: Keypoints) -> Motion:
-        "The motion, with the oracle's truth where it is wanted; the last one is kept."
+    def motion(self, state: ExplorerState) -> tuple[Keypoints, Motion]:
+        "The driving keypoints and the motion, with an oracle's truth where it is wanted; the last motion is kept."
+        driving = moved_keypoints(one_row(self.driving, state.frame), state)
         cause = state.frame, state.points, state.shears, state.oracle
         if self.last is None or self.last[0] != cause:
             motion = self.network.motion(self.subject.source, self.source, driving, details=True)
-            rows = slice(state.frame, state.frame + 1)
-            truth = [None if t is None else t[rows] for t in (self.subject.deformation, self.subject.visible)]
-            self.last = cause, with_oracle(motion, state.oracle, *truth)
-        return self.last[1]
+            self.last = cause, with_oracle(motion, state.oracle, *self.subject.truth(state.frame))
+        return driving, self.last[1]
 
     @torch.no_grad()
     def predict(self, state: ExplorerState) -> Prediction:
         "One forward pass, with all inner tensors (raises `UserError`)."
-        self.check(state)
-        driving = moved_keypoints(one_row(self.driving, state.frame), state)
+        state = _fitting(self.limits, self.banks, state)
         memory = operate(self.memory, state.surgery, self.banks.get(state.bank))
         self.network.generator.add_module("compensator", memory)
-        motion = self.motion(state, driving)
-        return self.network.animate(
-            self.subject.source, self.source, driving, features=self.features, motion=motion, details=True
-        )
+        driving, motion = self.motion(state)
+        given = {"features": self.features, "motion": motion, "details": True}
+        return self.network.animate(self.subject.source, self.source, driving, **given)
 
     def answer(self, state: ExplorerState, wants: Sequence[str]) -> dict[str, torch.Tensor]:
-        "The wanted tensors, without their batch: names of WANTS, 'bank', and 'effects' (raises `UserError`)."
-        unknown = [name for name in wants if name not in (*WANTS, "bank", "effects")]
-        if unknown:
-            raise UserError(f"nobody knows {unknown[0]!r}; ask for {', '.join([*WANTS, 'bank', 'effects'])}")
-        made = self.predict(state)
-        inner = made.compensated[state.level].details
-        found = {name: WANTS[name](made, inner)[0] for name in wants if name in WANTS}
-        if "bank" in wants:
-            found["bank"] = spatial_memory(self.network).bank()[0]
-        return found | ({"effects": self.effects(state)} if "effects" in wants else {})
+        "The wanted tensors, without their batch: names of WANTS, 'bank', 'effects' (raises `UserError`)."
+        return _answer(self, state, wants)
 
-    def effects(self, state: ExplorerState) -> torch.Tensor:
-        "Mean change of the picture, of 1, when each channel of the bank is silenced: (C_m,)."
-        picture = lambda surgery: self.predict(state.replace(surgery=surgery)).image
-        return channel_effects(picture, self.memory.bank().shape[1])
+# %% ../../nbs/explore/45_engine.ipynb #b9efd30a
+def _answer(engine: Engine, state: ExplorerState, wants: Sequence[str]) -> dict[str, torch.Tensor]:
+    "What `Engine.answer` gives."
+    known = *WANTS, "bank", "effects"
+    unknown = [name for name in wants if name not in known]
+    if unknown:
+        raise UserError(f"nobody knows {unknown[0]!r}; ask for {', '.join(known)}")
+    made = engine.predict(state)
+    inner = made.compensated[state.level].details
+    found = {name: WANTS[name](made, inner)[0] for name in wants if name in WANTS}
+    if "bank" in wants:
+        found["bank"] = spatial_memory(engine.network).bank()[0]
+    if "effects" in wants:  # of the picture, of 1
+        picture = lambda surgery: engine.predict(state.replace(surgery=surgery)).image
+        found["effects"] = channel_effects(picture, engine.limits["channel"])
+    return found

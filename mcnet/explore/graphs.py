@@ -29,7 +29,7 @@ __all__ = ['INNER', 'OUTER', 'OPSET', 'CONTROL_INPUTS', 'ORACLE_INPUTS', 'LARGES
            'FrameGraph', 'halved', 'Graph', 'place_order', 'trace_network', 'largest_errors', 'ExportReport',
            'write_graphs']
 
-# %% ../../nbs/explore/47_graphs.ipynb #f6f2293c
+# %% ../../nbs/explore/47_graphs.ipynb #f3e5dfd7
 def with_truth(
     motion: Motion,
     features: list[torch.Tensor],  # of the source, deepest first
@@ -38,7 +38,7 @@ def with_truth(
     use_flow: torch.Tensor,  # (1,): 0 learned, 1 true
     use_visible: torch.Tensor,  # (1,)
 ) -> Motion:
-    "Page 44's oracles as numbers: at each level a mixture of the learned motion and the true one."
+    "The oracles as numbers: at each level a mixture of the learned motion and the true one."
     sizes = [feature.shape[-2:] for feature in features]
     flows = [(resize_deformation(motion.deformation, *size), resize_deformation(flow, *size)) for size in sizes]
     maps = [(resize_map(motion.occlusion, *size), resize_map(visible, *size)) for size in sizes]
@@ -47,7 +47,7 @@ def with_truth(
         occlusions=tuple(torch.lerp(learned, true, use_visible) for learned, true in maps),
     )
 
-# %% ../../nbs/explore/47_graphs.ipynb #3ec09413
+# %% ../../nbs/explore/47_graphs.ipynb #c869cea0
 INNER = ("memory", "key", "value", "query", "answer")
 OUTER = tuple(name for name in WANTS if name not in INNER)
 OPSET = 18
@@ -80,7 +80,7 @@ class _Animate(nn.Module):
         motion = with_truth(self.network.motion(source, *points, details=True), features, *oracle)
         return self.network.animate(source, *points, features=features, motion=motion, details=True)
 
-
+# %% ../../nbs/explore/47_graphs.ipynb #8542deeb
 class FrameGraph(nn.Module):
     "What happens for every frame, with the bank and the memory's controls as inputs."
 
@@ -95,18 +95,18 @@ class FrameGraph(nn.Module):
         source: torch.Tensor,  # (1, 3, S, S)
         points: tuple[Keypoints, Keypoints],  # of the source, of the frame
         bank: torch.Tensor,  # (1, C_m, H_m, W_m)
-        controls: tuple[torch.Tensor, ...],  # see CONTROL_INPUTS
         features: list[torch.Tensor],  # of the source, deepest first
-        oracle: tuple[torch.Tensor, ...],  # see ORACLE_INPUTS
+        numbers: tuple[torch.Tensor, ...],  # see CONTROL_INPUTS and ORACLE_INPUTS
     ) -> tuple[torch.Tensor, ...]:
         "Picture, warped source, motion; then for each level what its memory was asked and said."
-        sharpness, keep, even, key_order, value_order = controls
+        sharpness, keep, even, key_order, value_order, *oracle = numbers
         mixed = lambda values: torch.lerp(values, values.mean(1, keepdim=True).expand_as(values), even) * keep
         self.memory.changes = {
             "key": lambda keys: keys[:, key_order] * sharpness, "value": lambda values: mixed(values)[:, value_order]
         }  # fmt: skip
         made = torch.func.functional_call(self.animate, {self.bank_name: bank}, (source, points, features, oracle))
-        inner = [level.details | {"key": level.details["key"] / sharpness} for level in made.compensated if level.details]
+        found = [level.details for level in made.compensated if level.details]
+        inner = [tensors | {"key": tensors["key"] / sharpness} for tensors in found]
         first = [WANTS[name](made, {}) for name in OUTER]
         return *first, *(tensors[name] for tensors in inner for name in INNER)
 
@@ -178,7 +178,7 @@ def place_order(
     "The order in which the protocol's `shuffled` deals entries."
     return torch.randperm(places, generator=torch.Generator().manual_seed(0))
 
-# %% ../../nbs/explore/47_graphs.ipynb #cdce7c49
+# %% ../../nbs/explore/47_graphs.ipynb #e9d0f4d0
 def _named(kind: str, points: Keypoints) -> dict[str, torch.Tensor]:
     "The tensors of some keypoints, by name."
     found = {f"{kind}_value": points.value, f"{kind}_jacobian": points.jacobian}
@@ -198,9 +198,9 @@ def trace_network(
     oracle = torch.zeros(1, size, size, 2), torch.ones(1, 1, size, size), torch.zeros(1), torch.zeros(1)
     features = {f"feature{level}": feature for level, feature in enumerate(engine.features)}
     inputs = {"source": source} | _named("source", engine.source) | _named("driving", driving)
-    inputs |= {"bank": bank} | dict(zip(CONTROL_INPUTS, controls)) | features | dict(zip(ORACLE_INPUTS, oracle))
+    inputs |= {"bank": bank} | features | dict(zip((*CONTROL_INPUTS, *ORACLE_INPUTS), (*controls, *oracle)))
     outputs = [*OUTER, *(f"{name}{level}" for level in range(engine.levels) for name in INNER)]
-    arguments = source, (engine.source, driving), bank, controls, [*features.values()], oracle
+    arguments = source, (engine.source, driving), bank, [*features.values()], (*controls, *oracle)
     first = [*_named("source", engine.source), *features]
     return {
         "source": _graph(SourceGraph(twin), (source,), {"source": source}, first),
@@ -225,7 +225,7 @@ def largest_errors(
     found = dict(zip(expected, session.run([*expected], given), strict=True))
     return {name: float(abs(found[name] - tensor.numpy()).max()) for name, tensor in expected.items()}
 
-# %% ../../nbs/explore/47_graphs.ipynb #080b0851
+# %% ../../nbs/explore/47_graphs.ipynb #8510ff17
 LARGEST_ERROR = 1e-4
 
 
@@ -251,7 +251,8 @@ def write_graphs(
             size += (folder / f"{part}.onnx").write_bytes(graph.model.SerializeToString())
         worst = max(errors, key=errors.__getitem__)
         if not errors[worst] <= LARGEST_ERROR:
-            raise UserError(f"{worst} is {errors[worst]:.1e} away from PyTorch, {LARGEST_ERROR:g} is allowed; nothing is written")
+            fault = f"{worst} is {errors[worst]:.1e} away from PyTorch"
+            raise UserError(f"{fault}, {LARGEST_ERROR:g} is allowed; nothing is written")
         about |= {"opset": OPSET, "errors": errors}
         about |= {f"{part}.onnx": _shapes(graph) for part, graph in graphs.items()}
         (folder / "graphs.json").write_text(json.dumps(about, indent=1), encoding="utf-8")

@@ -17,7 +17,7 @@ from ..heads.mesh import EXPRESSIONS
 # %% auto #0
 __all__ = ['TWO_BYTES', 'ORACLES', 'Subject', 'in_bytes', 'draw_subject', 'with_oracle']
 
-# %% ../../nbs/explore/44a_oracles.ipynb #d8d99758
+# %% ../../nbs/explore/44a_oracles.ipynb #d22fbaa9
 TWO_BYTES = 2**14  # a number in two bytes counts in this part of 1
 
 
@@ -36,6 +36,12 @@ class Subject(NamedTuple):
     def drawn(self) -> bool:
         "Is the truth known? Then the driving frames show the source's own person."
         return self.deformation is not None
+
+    def truth(self, frame: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        "The true flow and visibility of one frame, as batches of one; None where nobody knows."
+        if self.deformation is None or self.visible is None:
+            return None, None
+        return self.deformation[frame : frame + 1], self.visible[frame : frame + 1]
 
 
 def in_bytes(

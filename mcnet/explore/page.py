@@ -23,8 +23,8 @@ from .oracles import TWO_BYTES
 from .widget import EXPORTED, WEB, as_array, describe, module_text, still_html
 
 # %% auto #0
-__all__ = ['STORED', 'RUNTIME', 'START_ALONE', 'known_alone', 'split_arrays', 'runtime', 'as_text', 'frame_page',
-           'with_short_names', 'PageReport', 'write_page']
+__all__ = ['STORED', 'RUNTIME', 'known_alone', 'split_arrays', 'runtime', 'as_text', 'frame_page', 'with_short_names',
+           'PageReport', 'write_page']
 
 # %% ../../nbs/explore/49a_page.ipynb #27a7c924
 STORED = "image", "memory", "query", "key", "value", "answer", "effects"
@@ -58,7 +58,7 @@ def split_arrays(
         text[name] = value
     return text, b"".join(parts)
 
-# %% ../../nbs/explore/49a_page.ipynb #35e43a1c
+# %% ../../nbs/explore/49a_page.ipynb #2592e3ae
 RUNTIME = {"ort": "ort-wasm.mjs.xz", "wasm": "ort-wasm.wasm.xz"}  # in mcnet/assets
 
 
@@ -85,18 +85,19 @@ def _block(name: str, content: bytes) -> str:
 
 def frame_page(
     title: str,
-    script: str,  # of the page's module, behind the explorer's own
+    script: str,  # the file of mcnet/explore/web that answers: alone.js or served.js
     still: str,  # an element that is seen without a script
     first: str = "",  # what the module needs at once
     later: str = "",  # what it can wait for
 ) -> str:
     "The HTML around the explorer."
     read = lambda name: (WEB / name).read_text(encoding="utf-8")
-    module = "\n".join([module_text().removesuffix(EXPORTED), read("host.js"), script]).replace("</script", r"<\/script")
+    module = "\n".join([module_text().removesuffix(EXPORTED), read("host.js"), read(script)])
+    module = module.replace("</script", r"<\/script")
     named = {"title": html.escape(title), "style": read("explorer.css"), "still": still, "module": module}
     return string.Template(read("page.html")).substitute(named, first=first, later=later)
 
-# %% ../../nbs/explore/49a_page.ipynb #eaff296a
+# %% ../../nbs/explore/49a_page.ipynb #5878f4e0
 def with_short_names(
     model: Any,  # onnx.ModelProto, changed in place
 ) -> bytes:
@@ -112,25 +113,13 @@ def with_short_names(
     del model.graph.value_info[:]
     return model.SerializeToString()
 
-
+# %% ../../nbs/explore/49a_page.ipynb #6b4c1a44
 class PageReport(NamedTuple):
     "What was written."
 
     path: Path
     bytes: int
     graphs: dict[str, Graph]
-
-
-START_ALONE = """
-async function begin() {
-  const text = JSON.parse(document.getElementById("mcnet-setup").textContent), bytes = await unpack("arrays");
-  let at = 0;
-  const setup = prepare(Object.fromEntries(Object.entries(text).map(([name, value]) =>
-    [name, value && value.shape && value.type ? { ...value, data: bytes.subarray(at, (at += value.bytes)) } : value])));
-  render({ model: new PageModel({ setup, state: linkedState() }, createAlone(setup)), el: document.getElementById("explorer") });
-}
-begin();
-"""
 
 
 def write_page(
@@ -147,7 +136,6 @@ def write_page(
         told = json.dumps(text).replace("</", r"<\/")
         first = f'<script type="application/json" id="mcnet-setup">{told}</script>\n{_block("arrays", arrays)}'
         later = "".join(_block(name, content) for name, content in contents.items())
-        script = (WEB / "alone.js").read_text(encoding="utf-8") + START_ALONE
-        page = frame_page(title, script, still_html(engine, ExplorerState.from_dict(text["start"])), first, later)
+        page = frame_page(title, "alone.js", still_html(engine, ExplorerState.from_dict(text["start"])), first, later)
         temporary.write_text(page, encoding="utf-8")
     return PageReport(Path(out), len(page.encode()), graphs)

@@ -38,7 +38,7 @@ def read_subject(
             raise UserError(str(error).replace(str(path), name)) from error
     return Subject(name, in_bytes(look_at(scene.picture, scene.box, size)[None]), like.driving, rest=like.rest)
 
-# %% ../../nbs/explore/44b_subject.ipynb #450a1685
+# %% ../../nbs/explore/44b_subject.ipynb #b57f776f
 def read_square(
     source: str | Path,  # a picture
     size: int,
@@ -71,6 +71,8 @@ def open_subject(
     "What is shown: files, or a drawn person where there is none (raises `UserError`)."
     if driving is None:
         drawn = draw_subject(size)
-        return drawn if source is None else Subject(Path(source).name, read_square(source, size), drawn.driving, rest=drawn.rest)
+        if source is None:
+            return drawn
+        return Subject(Path(source).name, read_square(source, size), drawn.driving, rest=drawn.rest)
     frames = read_frames(driving, size)
     return Subject(Path(source or driving).name, frames[:1] if source is None else read_square(source, size), frames)

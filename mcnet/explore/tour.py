@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 # %% auto #0
-__all__ = ['MOTION_STOPS', 'MEMORY_STOPS', 'STOPS', 'Stop']
+__all__ = ['MOTION_STOPS', 'TRUTH_STOPS', 'BANK_STOPS', 'ANSWER_STOPS', 'LAST_STOPS', 'STOPS', 'Stop']
 
 # %% ../../nbs/explore/46_tour.ipynb #0a79bd24
 class Stop(NamedTuple):
@@ -19,88 +19,116 @@ class Stop(NamedTuple):
     answer: str
     state: dict[str, Any] = {}  # what it changes in the first state
 
-# %% ../../nbs/explore/46_tour.ipynb #2615a83c
+# %% ../../nbs/explore/46_tour.ipynb #de864912
 MOTION_STOPS = (
     Stop(
         "1 · A still face and a moving head",
-        "The source looks ahead; the second picture is the same person turned, drawn anew. The prediction is made from the source and the coloured points alone. Which parts do you expect to be worst?",
-        "Those that the source does not show, on the side that turns towards you, and fine edges. The error view and the line of numbers under the pictures say how much.",
+        "The source looks ahead; the second picture is the same person turned, drawn anew. The prediction is made"
+        " from the source and the coloured points alone. Which parts do you expect to be worst?",
+        "Those that the source does not show, on the side that turns towards you, and fine edges. The error view "
+        "and the line of numbers under the pictures say how much.",
         {"frame": 2},
     ),
     Stop(
         "2 · Points that nobody labelled",
         "Are the points on eyes, nose and mouth? Drag one in the prediction and watch what follows it.",
-        "They are where the network found it useful to have one. Keypoints are not landmarks: nobody told it where eyes are, and a point may stand in the hair. Here point 4 was dragged away: what follows it goes along.",
+        "They are where the network found it useful to have one. Keypoints are not landmarks: nobody told it "
+        "where eyes are, and a point may stand in the hair. Here point 4 was dragged away: what follows it goes "
+        "along.",
         {"frame": 12, "points": [[4, 0.35, 0.1]]},
     ),
     Stop(
         "3 · Ellipses",
         "Each point has an ellipse with a white handle. What will happen when one is stretched?",
-        "The neighbourhood of the point is stretched with it. The ellipse is a circle under the point's Jacobian: how the surroundings are sheared, turned and scaled. It is no gradient of the picture.",
+        "The neighbourhood of the point is stretched with it. The ellipse is a circle under the point's Jacobian:"
+        " how the surroundings are sheared, turned and scaled. It is no gradient of the picture.",
         {"frame": 12, "shears": [[4, 2.2, 0.0, 0.0, 1.0]]},
     ),
     Stop(
         "4 · Pull, not push",
         "Take the view 'deformation'. Do the colours say where each pixel of the source goes?",
-        "No: for each pixel of the prediction they say where to look in the source. A picture that is pulled has no holes; one that is pushed has.",
+        "No: for each pixel of the prediction they say where to look in the source. A picture that is pulled has "
+        "no holes; one that is pushed has.",
         {"frame": 2},
     ),
+)
+
+# %% ../../nbs/explore/46_tour.ipynb #7a5a8c9a
+TRUTH_STOPS = (
     Stop(
         "5 · Is the occlusion map what is hidden?",
-        "Replace the learned occlusion map by the true visibility of the drawn head ('motion': true visibility). Better or worse?",
-        "Worse, by some decibels. This decoder mixes the warped source and its own painting in the ratio of the map, and a map that says 0 or 1 leaves it nothing to mix.",
+        "Replace the learned occlusion map by the true visibility of the drawn head ('motion': true visibility). "
+        "Better or worse?",
+        "Worse, by some decibels. This decoder mixes the warped source and its own painting in the ratio of the "
+        "map, and a map that says 0 or 1 leaves it nothing to mix.",
         {"frame": 1, "oracle": "true visibility"},
     ),
     Stop(
         "6 · And the true flow?",
         "Now the true flow instead of the learned one. Where does it help, and where not?",
-        "It helps where the source shows something and harms where it does not: the learned flow fetches something useful for the hidden places, the true one what stood in front of them. Compare the two numbers under the pictures.",
+        "It helps where the source shows something and harms where it does not: the learned flow fetches "
+        "something useful for the hidden places, the true one what stood in front of them. Compare the two "
+        "numbers under the pictures.",
         {"frame": 1, "oracle": "true flow"},
     ),
 )
 
-# %% ../../nbs/explore/46_tour.ipynb #909dcb37
-MEMORY_STOPS = (
+# %% ../../nbs/explore/46_tour.ipynb #9a88d29e
+BANK_STOPS = (
     Stop(
         "7 · The bank",
         "Below are the maps of the bank, the same for every person. Do you see faces in them?",
-        "Hardly: most are flat, with a rim where convolutions meet the edge. A bank is no album of training faces; it is whatever helped, and in this network that is little more than a constant for each channel.",
+        "Hardly: most are flat, with a rim where convolutions meet the edge. A bank is no album of training "
+        "faces; it is whatever helped, and in this network that is little more than a constant for each channel.",
         {"frame": 2, "kind": "bank"},
     ),
     Stop(
         "8 · Bent by the source",
         "The bank is scaled for each source and pose into Mₛ. Does that move anything within a map?",
-        "No. The implicit scale multiplies input channels of one convolution: it mixes maps and changes their strength, and cannot move or resize what is in them.",
+        "No. The implicit scale multiplies input channels of one convolution: it mixes maps and changes their "
+        "strength, and cannot move or resize what is in them.",
         {"frame": 2, "kind": "memory"},
     ),
     Stop(
         "9 · One pixel asks",
         "The white square on the prediction asks the memory. Does it listen to one place, to a few, or to all?",
-        "At the deepest level to all 256, equally: it hears a mean, and so does every other pixel. Choose level 1, where the pixels hear about ninety places each, and click around.",
+        "At the deepest level to all 256, equally: it hears a mean, and so does every other pixel. Choose level "
+        "1, where the pixels hear about ninety places each, and click around.",
         {"frame": 2, "kind": "value"},
     ),
     Stop(
         "10 · A hidden pixel",
-        "Take the true visibility once more, and ask from inside the hole, at the finest level. A pixel that lost everything should ask for something special. Does it?",
-        "No. Before the memory is asked the occlusion map fades the feature to nothing, and nothing asks nothing: all pixels in the hole put the same question and hear the same answer. What is painted there cannot depend on where in the hole it is, as far as the memory goes.",
+        "Take the true visibility once more, and ask from inside the hole, at the finest level. A pixel that lost"
+        " everything should ask for something special. Does it?",
+        "No. Before the memory is asked the occlusion map fades the feature to nothing, and nothing asks nothing:"
+        " all pixels in the hole put the same question and hear the same answer. What is painted there cannot "
+        "depend on where in the hole it is, as far as the memory goes.",
         {"frame": 1, "level": 3, "place": [0.62, -0.1], "oracle": "true visibility"},
     ),
+)
+
+# %% ../../nbs/explore/46_tour.ipynb #25177a0b
+ANSWER_STOPS = (
     Stop(
         "11 · Sharper attention",
-        "Make the attention eight times as sharp. Will the picture be better, since each pixel hears what suits it best?",
-        "No: a little worse, by less than half a decibel, though the attention is another one. Attention weight is not importance: where the values hardly differ, it does not matter whom one listens to.",
+        "Make the attention eight times as sharp. Will the picture be better, since each pixel hears what suits "
+        "it best?",
+        "No: a little worse, by less than half a decibel, though the attention is another one. Attention weight "
+        "is not importance: where the values hardly differ, it does not matter whom one listens to.",
         {"frame": 1, "surgery": {"sharpness": 8.0}},
     ),
     Stop(
         "12 · The same answer for everybody",
         "Let the memory give everybody the mean of its values. What is lost?",
-        "Next to nothing, in this network: the picture moves by less than one level of 255. What the memory adds here is a constant, and a constant needs no memory.",
+        "Next to nothing, in this network: the picture moves by less than one level of 255. What the memory adds "
+        "here is a constant, and a constant needs no memory.",
         {"frame": 1, "surgery": {"control": "same answer"}},
     ),
     Stop(
         "13 · Silence",
         "Then silence it altogether.",
-        "Now the picture is much worse, and yet that proves nothing: the layers behind have never seen zeros. A fair control gives the mean, not nothing.",
+        "Now the picture is much worse, and yet that proves nothing: the layers behind have never seen zeros. A "
+        "fair control gives the mean, not nothing.",
         {"frame": 1, "surgery": {"control": "silenced"}},
     ),
     Stop(
@@ -109,17 +137,25 @@ MEMORY_STOPS = (
         "Nothing at all. Attention does not know where a place lies; the grid of the bank is a list.",
         {"frame": 1, "surgery": {"control": "keys and values dealt anew"}},
     ),
+)
+
+# %% ../../nbs/explore/46_tour.ipynb #c6e6ee7f
+LAST_STOPS = (
     Stop(
         "15 · One channel under the knife",
-        "Silence the channel with the largest effect (sort by 'what silencing does'). Is the change as small as with the same answer for everybody?",
-        "It is larger. Between bank and answer lie convolutions that scale what is left: a bank without a channel is another input, not less memory. What depends on a channel need not be known by it.",
+        "Silence the channel with the largest effect (sort by 'what silencing does'). Is the change as small as "
+        "with the same answer for everybody?",
+        "It is larger. Between bank and answer lie convolutions that scale what is left: a bank without a channel"
+        " is another input, not less memory. What depends on a channel need not be known by it.",
         {"frame": 1, "kind": "bank", "sort": "effect", "channel": 3, "surgery": {"gains": [[3, 0.0]]}},
     ),
     Stop(
         "16 · So, is the memory asked?",
-        "Put it together: equal questions, equal answers, a constant. What would you have to see to believe that a memory is used?",
-        "That pixels ask different questions, that the same answer for everybody costs decibels, and that it costs them where the source shows nothing. Try it on other weights: mcnet explore --weights NAME.",
+        "Put it together: equal questions, equal answers, a constant. What would you have to see to believe that "
+        "a memory is used?",
+        "That pixels ask different questions, that the same answer for everybody costs decibels, and that it "
+        "costs them where the source shows nothing. Try it on other weights: mcnet explore --weights NAME.",
         {"frame": 1},
     ),
 )
-STOPS = (*MOTION_STOPS, *MEMORY_STOPS)
+STOPS = (*MOTION_STOPS, *TRUTH_STOPS, *BANK_STOPS, *ANSWER_STOPS, *LAST_STOPS)

@@ -73,7 +73,7 @@ def principal_maps(
     rows[: len(basis[:3])] = basis[:3]
     return rows * rows.sum(1, keepdim=True).sign()
 
-# %% ../../nbs/explore/48_widget.ipynb #6fba6fdc
+# %% ../../nbs/explore/48_widget.ipynb #6587953e
 def _colours(points: int) -> dict[str, Any]:
     "The tables of 256 colours, and one colour for each keypoint."
     table = lambda quantity: torch.as_tensor(lookup_table(quantity))
@@ -87,6 +87,7 @@ def describe(
 ) -> dict[str, Any]:  # what the browser is told once
     "Sizes, names, pictures, keypoints, colours, the first state and the tour."
     subject, bank, found = engine.subject, engine.memory.bank(), {}
+    start = ExplorerState(frame=min(2, len(subject.driving) - 1), level=min(1, engine.levels - 1))
     for name, points in (("source", engine.source), ("driving", engine.driving)):
         found[f"{name}_value"] = as_array(points.value)
         found[f"{name}_jacobian"] = None if points.jacobian is None else as_array(points.jacobian)
@@ -98,10 +99,10 @@ def describe(
         "controls": [*CONTROLS], "oracles": [*ORACLES], "kinds": [*KINDS], "sorts": [*SORTS],
         "source": as_pixels(subject.source), "driving": as_pixels(subject.driving),
         "visible": None if subject.visible is None else as_array(subject.visible.to(torch.uint8)),
-        "rest": subject.rest, "start": ExplorerState(frame=min(2, len(subject.driving) - 1), level=min(1, engine.levels - 1)).to_dict(), "tour": [stop._asdict() for stop in STOPS],
+        "rest": subject.rest, "tour": [stop._asdict() for stop in STOPS], "start": start.to_dict(),
     }  # fmt: skip
 
-# %% ../../nbs/explore/48_widget.ipynb #fa605814
+# %% ../../nbs/explore/48_widget.ipynb #1950a5d8
 def draw_still(
     engine: Engine,
     state: ExplorerState,
@@ -111,19 +112,21 @@ def draw_still(
     subject, maps = engine.subject, made[state.kind]
     figure, axes = plt.subplots(1, 5, figsize=(11, 2.8), width_ratios=[1, 1, 1, 1.2, 1.1])
     show_image(subject.source[0], axes[0], "source")
-    show_image(subject.driving[state.frame], axes[1], "what should come out" if subject.drawn else "driving frame")
+    driving = "what should come out" if subject.drawn else "driving frame"
+    show_image(subject.driving[state.frame], axes[1], driving)
     show_image(made["image"], axes[2], "prediction")
     height, width = made["query"].shape[1:]
     column, row = (min(n - 1, int((v + 1) / 2 * n)) for v, n in zip(state.place, (width, height)))
     scale = subject.source.shape[-1]
     axes[2].plot((column + 0.5) * scale / width - 0.5, (row + 0.5) * scale / height - 0.5, "s", mfc="none", mec="white")
     show_channels(maps, "channel", axes[3])
-    rows = attention_weights(made["query"][None], made["key"][None], engine.memory.temperature / state.surgery.sharpness)
+    temperature = engine.memory.temperature / state.surgery.sharpness
+    rows = attention_weights(made["query"][None], made["key"][None], temperature)
     grid = maps.shape[1], maps.shape[2]
     show_attention(rows[0, row * width + column], grid, axes[4], "where the marked pixel reads")
     return figure
 
-# %% ../../nbs/explore/48_widget.ipynb #f3f3954c
+# %% ../../nbs/explore/48_widget.ipynb #041420da
 def still_html(
     engine: Engine,
     state: ExplorerState,
@@ -133,8 +136,10 @@ def still_html(
     figure, file = draw_still(engine, state), io.BytesIO()
     figure.savefig(file, format="png", dpi=90)
     plt.close(figure)
-    words = f"{engine.subject.name}, frame {state.frame}: source, driving frame, prediction, the memory's maps, and where one pixel reads"
-    return f'<img alt="{html.escape(words)}" style="max-width:100%" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
+    words = "source, driving frame, prediction, the memory's maps, and where one pixel reads"
+    named = html.escape(f"{engine.subject.name}, frame {state.frame}: {words}")
+    data = base64.b64encode(file.getvalue()).decode()
+    return f'<img alt="{named}" style="max-width:100%" src="data:image/png;base64,{data}">'
 
 # %% ../../nbs/explore/48_widget.ipynb #afc78dff
 class MemoryExplorer(anywidget.AnyWidget):

@@ -180,3 +180,11 @@ function carried(setup, encoded) {
 }
 
 const product = ([a, b, c, d], [e, f, g, h]) => [a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h];
+
+async function begin() {
+  const text = JSON.parse(document.getElementById("mcnet-setup").textContent), bytes = await unpack("arrays");
+  let at = 0;
+  const setup = prepare(withArrays(text, (size) => bytes.subarray(at, (at += size))));
+  render({ model: new PageModel({ setup, state: linkedState() }, createAlone(setup)), el: document.getElementById("explorer") });
+}
+begin();

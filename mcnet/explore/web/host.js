@@ -30,3 +30,8 @@ function linkedState() {
     return {};
   }
 }
+
+// descriptions of arrays, each with its bytes in the order in which they stand
+function withArrays(values, cut) {
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, value && value.shape && value.type ? { ...value, data: cut(value.bytes) } : value]));
+}

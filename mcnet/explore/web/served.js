@@ -14,7 +14,11 @@ async function askServer(model, content, buffers, send) {
   } else send(message, (message.parts || []).map((part) => cut(4 * part.shape.reduce((a, b) => a * b, 1))));
 }
 
-// descriptions of arrays, each with its bytes in the order in which they stand
-function withArrays(values, cut) {
-  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, value && value.shape && value.type ? { ...value, data: cut(value.bytes) } : value]));
+async function begin() {
+  const text = JSON.parse(document.getElementById("mcnet-setup").textContent);
+  const bytes = new Uint8Array(await (await fetch("arrays")).arrayBuffer());
+  let at = 0;
+  const setup = withArrays(text, (size) => bytes.subarray(at, (at += size)));
+  render({ model: new PageModel({ setup, state: linkedState() }, askServer), el: document.getElementById("explorer") });
 }
+begin();
