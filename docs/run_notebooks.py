@@ -26,6 +26,7 @@ from stamps import KEY, LEFT_OUT, Code, is_stale, sources
 from story import Story
 
 KERNEL = {"display_name": "python3", "language": "python", "name": "python3"}
+WIDGET = "application/vnd.jupyter.widget-view+json"
 TIMED = re.compile(r"\b\d+(?:\.\d+)? ?(?:s|ms|seconds|minutes)\b")
 
 
@@ -69,6 +70,9 @@ def execute(path):
             cell.source, cell.outputs = kept.get(cell.id, cell.source), joined(cell.outputs)
     if any(TIMED.search(output.get("text", "")) for cell in code for output in cell.outputs):
         stamp["machine"] = machine()
+    outputs = [output for cell in code for output in cell.get("outputs", [])]
+    if not any(WIDGET in output.get("data", {}) for output in outputs):
+        notebook.metadata.pop("widgets", None)  # of widgets that a test made and nobody shows
     notebook.metadata[KEY] = stamp
     return notebook
 

@@ -137,7 +137,7 @@ WANTS = {  # name -> a tensor of a prediction; flow and occlusion at the size of
     "masks": lambda made, inner: made.motion.masks,
 } | {name: lambda made, inner, name=name: inner[name] for name in ("memory", "key", "value", "query", "answer")}
 
-# %% ../../nbs/explore/45_engine.ipynb #ea4e35ef
+# %% ../../nbs/explore/45_engine.ipynb #21308c09
 def _fitting(limits: dict[str, int], banks: Mapping[str, torch.Tensor], state: ExplorerState) -> ExplorerState:
     "Refuse what this network or subject does not have (raises `UserError`)."
     for name, count in limits.items():
@@ -148,21 +148,29 @@ def _fitting(limits: dict[str, int], banks: Mapping[str, torch.Tensor], state: E
     return state
 
 
+def _known(wants: Sequence[str]) -> Sequence[str]:
+    "Refuse names that mean nothing (raises `UserError`)."
+    known = *WANTS, "bank", "effects"
+    unknown = [name for name in wants if name not in known]
+    if unknown:
+        raise UserError(f"nobody knows {unknown[0]!r}; ask for {', '.join(known)}")
+    return wants
+
+
 def _with_memory(network: MCNet, memory: SpatialMemory) -> MCNet:
     "A copy of the network with another memory in its place."
     twin = copy.deepcopy(network).eval()
     twin.generator.add_module("compensator", copy.deepcopy(memory))
     return twin
 
-# %% ../../nbs/explore/45_engine.ipynb #5583ef8f
+# %% ../../nbs/explore/45_engine.ipynb #e3ec2692
 class Engine:
     "A network and a subject: gives the tensors that follow from a state."
 
     def __init__(self, network: MCNet, subject: Subject, banks: Mapping[str, torch.Tensor] | None = None):
         self.memory, self.subject, self.banks = spatial_memory(network), subject, dict(banks or {})
         self.network, self.levels = _with_memory(network, self.memory), len(self.memory.project)
-        channels, frames = self.memory.bank().shape[1], len(subject.driving)
-        self.limits = {"frame": frames, "level": self.levels, "channel": channels}
+        self.limits = {"frame": len(subject.driving), "level": self.levels, "channel": self.memory.bank().shape[1]}
         with torch.no_grad():
             self.source = network.detect_keypoints(subject.source)
             self.features = network.encode(subject.source)
@@ -198,21 +206,12 @@ class Engine:
 
     def answer(self, state: ExplorerState, wants: Sequence[str]) -> dict[str, torch.Tensor]:
         "The wanted tensors, without their batch: names of WANTS, 'bank', 'effects' (raises `UserError`)."
-        return _answer(self, state, wants)
-
-# %% ../../nbs/explore/45_engine.ipynb #b9efd30a
-def _answer(engine: Engine, state: ExplorerState, wants: Sequence[str]) -> dict[str, torch.Tensor]:
-    "What `Engine.answer` gives."
-    known = *WANTS, "bank", "effects"
-    unknown = [name for name in wants if name not in known]
-    if unknown:
-        raise UserError(f"nobody knows {unknown[0]!r}; ask for {', '.join(known)}")
-    made = engine.predict(state)
-    inner = made.compensated[state.level].details
-    found = {name: WANTS[name](made, inner)[0] for name in wants if name in WANTS}
-    if "bank" in wants:
-        found["bank"] = spatial_memory(engine.network).bank()[0]
-    if "effects" in wants:  # of the picture, of 1
-        picture = lambda surgery: engine.predict(state.replace(surgery=surgery)).image
-        found["effects"] = channel_effects(picture, engine.limits["channel"])
-    return found
+        made = self.predict(state)
+        inner = made.compensated[state.level].details
+        found = {name: WANTS[name](made, inner)[0] for name in _known(wants) if name in WANTS}
+        if "bank" in wants:
+            found["bank"] = spatial_memory(self.network).bank()[0]
+        if "effects" in wants:  # of the picture, of 1
+            picture = lambda surgery: self.predict(state.replace(surgery=surgery)).image
+            found["effects"] = channel_effects(picture, self.limits["channel"])
+        return found

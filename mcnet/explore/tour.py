@@ -73,7 +73,7 @@ TRUTH_STOPS = (
     ),
 )
 
-# %% ../../nbs/explore/46_tour.ipynb #9a88d29e
+# %% ../../nbs/explore/46_tour.ipynb #bdc390cf
 BANK_STOPS = (
     Stop(
         "7 · The bank",
@@ -94,7 +94,7 @@ BANK_STOPS = (
         "The white square on the prediction asks the memory. Does it listen to one place, to a few, or to all?",
         "At the deepest level to all 256, equally: it hears a mean, and so does every other pixel. Choose level "
         "1, where the pixels hear about ninety places each, and click around.",
-        {"frame": 2, "kind": "value"},
+        {"frame": 2, "kind": "value", "level": 0},
     ),
     Stop(
         "10 · A hidden pixel",
@@ -103,7 +103,7 @@ BANK_STOPS = (
         "No. Before the memory is asked the occlusion map fades the feature to nothing, and nothing asks nothing:"
         " all pixels in the hole put the same question and hear the same answer. What is painted there cannot "
         "depend on where in the hole it is, as far as the memory goes.",
-        {"frame": 1, "level": 3, "place": [0.62, -0.1], "oracle": "true visibility"},
+        {"frame": 1, "level": 3, "place": [0.59, -0.46], "oracle": "true visibility"},
     ),
 )
 

@@ -31,18 +31,18 @@ from ..memory.network import MCNet
 from ..plots import keypoint_colours, setup, show_image
 
 # %% auto #0
-__all__ = ['WEB', 'EXPORTED', 'PARTS', 'module_text', 'as_array', 'as_pixels', 'principal_maps', 'describe', 'draw_still',
-           'still_html', 'MemoryExplorer']
+__all__ = ['WEB', 'EXPORTED', 'WEB_PARTS', 'module_text', 'as_array', 'as_pixels', 'principal_maps', 'describe', 'draw_still',
+           'still_html', 'answer_to', 'MemoryExplorer']
 
-# %% ../../nbs/explore/48_widget.ipynb #90451924
+# %% ../../nbs/explore/48_widget.ipynb #cf0f4d47
 WEB = Path(str(files("mcnet"))) / "explore" / "web"
 EXPORTED = "export default { render };\n"
-PARTS = "tensors", "drawing", "app", "stage", "memory", "asking", "tour", "explorer"
+WEB_PARTS = "tensors", "drawing", "app", "stage", "memory", "asking", "tour", "explorer"
 
 
 def module_text() -> str:
     "The explorer's ES module: its parts, one after the other."
-    parts = [(WEB / f"{name}.js").read_text(encoding="utf-8") for name in PARTS]
+    parts = [(WEB / f"{name}.js").read_text(encoding="utf-8") for name in WEB_PARTS]
     return "\n".join([*parts, EXPORTED])
 
 
@@ -73,7 +73,7 @@ def principal_maps(
     rows[: len(basis[:3])] = basis[:3]
     return rows * rows.sum(1, keepdim=True).sign()
 
-# %% ../../nbs/explore/48_widget.ipynb #6587953e
+# %% ../../nbs/explore/48_widget.ipynb #f984d726
 def _colours(points: int) -> dict[str, Any]:
     "The tables of 256 colours, and one colour for each keypoint."
     table = lambda quantity: torch.as_tensor(lookup_table(quantity))
@@ -96,7 +96,8 @@ def describe(
         "points": engine.source.value.shape[1], "channels": bank.shape[1], "grid": [*bank.shape[2:]],
         "levels": [[*feature.shape[2:]] for feature in engine.features[: engine.levels]],
         "temperature": engine.memory.temperature, "banks": [*engine.banks], "basis": as_array(principal_maps(bank)),
-        "controls": [*CONTROLS], "oracles": [*ORACLES], "kinds": [*KINDS], "sorts": [*SORTS],
+        "controls": [*CONTROLS], "kinds": [*KINDS], "sorts": [*SORTS],
+        "oracles": [*ORACLES] if subject.drawn else [*ORACLES[:1]],
         "source": as_pixels(subject.source), "driving": as_pixels(subject.driving),
         "visible": None if subject.visible is None else as_array(subject.visible.to(torch.uint8)),
         "rest": subject.rest, "tour": [stop._asdict() for stop in STOPS], "start": start.to_dict(),
@@ -141,7 +142,22 @@ def still_html(
     data = base64.b64encode(file.getvalue()).decode()
     return f'<img alt="{named}" style="max-width:100%" src="data:image/png;base64,{data}">'
 
-# %% ../../nbs/explore/48_widget.ipynb #afc78dff
+# %% ../../nbs/explore/48_widget.ipynb #6f2b78e0
+def answer_to(
+    engine: Engine,
+    content: dict[str, Any],  # a question: its id, a state, the names of the wanted tensors
+) -> tuple[dict[str, Any], list[bytes]]:  # the message, and the bytes of its tensors
+    "What the page hears: tensors, or a sentence."
+    try:
+        made = engine.answer(read_state(content["state"]), content["wants"])
+    except UserError as error:
+        return {"kind": "problem", "id": content["id"], "text": str(error)}, []
+    arrays = {name: as_array(tensor) for name, tensor in made.items()}
+    parts = [{"name": name, "shape": array["shape"]} for name, array in arrays.items()]
+    message = {"kind": "answer", "id": content["id"], "state": content["state"], "parts": parts}
+    return message, [array["data"] for array in arrays.values()]
+
+# %% ../../nbs/explore/48_widget.ipynb #78b2fc4f
 class MemoryExplorer(anywidget.AnyWidget):
     "Look into a network's memory: ask it, change it, and see what becomes of the face."
 
@@ -164,29 +180,22 @@ class MemoryExplorer(anywidget.AnyWidget):
         self.on_msg(self._hear)
 
     def _hear(self, _: Any, content: dict, buffers: list):
-        "A question, or a picture of the reader's own."
+        "A question, or a picture of the reader's own: what was done so far is forgotten."
+        if content["kind"] == "ask":
+            self.send(*answer_to(self.engine, content))
+            return
         try:
-            {"ask": self._answer, "picture": self._take}[content["kind"]](content, buffers)
+            subject = read_subject(bytes(buffers[0]), content["name"], self.engine.subject)
         except UserError as error:
-            self.send({"kind": "problem", "id": content.get("id"), "text": str(error)})
-
-    def _answer(self, content: dict, _: list):
-        "The wanted tensors of a state."
-        made = self.engine.answer(read_state(content["state"]), content["wants"])
-        arrays = {name: as_array(tensor) for name, tensor in made.items()}
-        parts = [{"name": name, "shape": array["shape"]} for name, array in arrays.items()]
-        message = {"kind": "answer", "id": content["id"], "state": content["state"], "parts": parts}
-        self.send(message, [array["data"] for array in arrays.values()])
-
-    def _take(self, content: dict, buffers: list):
-        "Another source picture; what was done so far is forgotten."
-        self.engine = self.engine.about(read_subject(bytes(buffers[0]), content["name"], self.engine.subject))
+            self.send({"kind": "problem", "text": str(error)})
+            return
+        self.engine = self.engine.about(subject)
         self.setup = describe(self.engine, self.title)
 
     def _repr_mimebundle_(self, **options) -> Any:
         "The widget, and where there is none its still."
         bundle = super()._repr_mimebundle_(**options)
         if bundle is not None:
-            state = ExplorerState.from_dict({**self.setup["start"], **self.state})
+            state = read_state({**self.setup["start"], **self.state})
             bundle[0]["text/html"] = still_html(self.engine, state)
         return bundle

@@ -16,23 +16,28 @@ function onlyChanges(start, state) {
   return cut.length ? { ...changed, surgery: Object.fromEntries(cut) } : changed;
 }
 
-// what a state may be: the same limits as mcnet.explore.engine has, said before anybody is asked
-function checkState(setup, state) {
-  const numbers = [...state.place, ...state.points.flat(), ...state.shears.flat(), ...state.surgery.gains.flat(), ...state.surgery.paint.flat()];
-  if (!numbers.every(Number.isFinite)) throw new Error("the state has a number that is none; give finite numbers");
-  if (!(state.surgery.sharpness > 0 && state.surgery.sharpness <= 32)) throw new Error(`sharpness is ${state.surgery.sharpness}; choose more than 0, up to 32; 1 is as trained`);
+// what is wrong with a state, in a sentence; the limits are those of mcnet.explore.engine
+function faultOf(setup, state) {
+  const { surgery } = state, rows = [state.points, state.shears, surgery.gains, surgery.swaps, surgery.paint];
+  if (![...rows, state.place].every(Array.isArray) || !rows.flat().every(Array.isArray)) return "this is no state of the explorer; copy it again, or start anew";
+  if (![...state.place, ...rows.flat(2)].every(Number.isFinite)) return "the state has a number that is none; give finite numbers";
+  const beyond = [...state.points, ...state.shears].find(([k]) => !(k >= 0 && k < setup.points));
+  if (beyond) return `there is no keypoint ${beyond[0]}; this network has ${setup.points}, counted from 0`;
+  if (!(surgery.sharpness > 0 && surgery.sharpness <= 32)) return `sharpness is ${surgery.sharpness}; choose more than 0, up to 32; 1 is as trained`;
   for (const [name, count] of [["frame", setup.frames], ["level", setup.levels.length], ["channel", setup.channels]]) {
-    if (!Number.isInteger(state[name]) || state[name] < 0 || state[name] >= count) throw new Error(`${name} is ${state[name]}; choose 0 to ${count - 1}`);
+    if (!Number.isInteger(state[name]) || state[name] < 0 || state[name] >= count) return `${name} is ${state[name]}; choose 0 to ${count - 1}`;
   }
-  for (const [value, known] of [[state.surgery.control, setup.controls], [state.oracle, setup.oracles], [state.kind, setup.kinds], [state.sort, setup.sorts]]) {
-    if (!known.includes(value)) throw new Error(`${value} is not known here; choose ${known.join(", ")}`);
-  }
+  const words = [[surgery.control, setup.controls], [state.oracle, setup.oracles], [state.kind, setup.kinds], [state.sort, setup.sorts], [state.bank, ["own", ...setup.banks]]];
+  const unknown = words.find(([word, known]) => !known.includes(word));
+  return unknown ? `${unknown[0]} is not known here; choose ${unknown[1].join(", ")}` : "";
 }
 
 function createApp(model, tell) {
   const setup = prepare(model.get("setup"));
   const start = withDefaults(setup.start, {});
-  const app = { model, setup, start, state: withDefaults(start, model.get("state") || {}), answer: {}, shown: null, kept: null };
+  const given = withDefaults(start, model.get("state") || {}), fault = faultOf(setup, given);  // of a link, or a cell
+  tell(fault);
+  const app = { model, setup, start, state: fault ? start : given, answer: {}, shown: null, kept: null };
   const panels = [], past = [], future = [];
   let waiting = null, again = false, count = 0, effectsOf = null;
 
@@ -41,16 +46,19 @@ function createApp(model, tell) {
   app.wants = () => [...new Set(panels.flatMap((panel) => panel.wants()))];
   app.busy = () => waiting !== null;
 
-  app.ask = (more = []) => {
+  app.ask = () => {
     if (waiting !== null) { again = true; return; }
     waiting = ++count;
     app.element?.setAttribute("aria-busy", "true");
-    model.send({ kind: "ask", id: waiting, state: app.state, wants: [...new Set([...app.wants(), ...more])] });
+    model.send({ kind: "ask", id: waiting, state: app.state, wants: app.wants() });
   };
 
   app.change = (patch, { remember = true } = {}) => {
-    if (remember) { past.push(app.state); future.length = 0; }
-    app.state = { ...app.state, ...patch };
+    const next = { ...app.state, ...patch }, fault = faultOf(app.setup, next);
+    tell(fault);
+    if (fault) { app.draw(); return; }
+    if (remember) app.remember();
+    app.state = next;
     publish();
   };
   app.cut = (patch, options) => app.change({ surgery: { ...app.state.surgery, ...patch } }, options);
@@ -59,6 +67,7 @@ function createApp(model, tell) {
     if (!from.length) return;
     to.push(app.state);
     app.state = from.pop();
+    tell("");
     publish();
   };
   app.undo = () => travel(past, future);
@@ -68,23 +77,16 @@ function createApp(model, tell) {
   app.reset = () => app.change(app.start);
 
   function publish() {
-    tell("");
-    try {
-      checkState(app.setup, app.state);
-    } catch (error) {
-      tell(error.message);
-      app.state = past.pop() ?? app.start;
-      app.draw();
-      return;
-    }
     model.set("state", app.state);
     model.save_changes();
     app.ask();
   }
 
   model.on("change:state", () => {  // somebody else has set it, for instance a cell of the notebook
-    const given = withDefaults(start, model.get("state") || {});
+    const given = withDefaults(app.start, model.get("state") || {}), fault = faultOf(app.setup, given);
     if (JSON.stringify(given) === JSON.stringify(app.state)) return;
+    tell(fault);
+    if (fault) return;
     app.remember();
     app.state = given;
     app.ask();

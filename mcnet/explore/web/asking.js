@@ -4,8 +4,7 @@ function askingPanel(app) {
   const map = canvasOf("where this pixel reads in the memory"), heardMap = canvasOf("how many places each pixel hears");
   const readersMap = canvasOf("who reads the chosen place");
   const levels = choice("level", app.setup.levels.map(([h, w], n) => [n, `${n}: ${h} × ${w}${n === 0 ? ", the deepest" : ""}`]), (value) => app.change({ level: Number(value) }));
-  const sharpness = slider("sharpness", { min: -5, max: 5, step: 0.25 }, (value) => app.cut({ sharpness: 2 ** value }, { remember: false }));
-  sharpness.input.addEventListener("pointerdown", app.remember);
+  const sharpness = slider("sharpness", { min: -5, max: 5, step: 0.25 }, app.remember, (value) => app.cut({ sharpness: 2 ** value }, { remember: false }));
   const words = element("output", { class: "facts", "aria-live": "polite" }), equation = element("pre", { class: "equation" });
   const mapLegend = element("span", { class: "legend" }), heardLegend = element("span", { class: "legend" }), readersLegend = element("span", { class: "legend" });
   let chosen = null;  // a place of the memory; none: the one that is heard most

@@ -92,8 +92,15 @@ function choice(label, options, act) {
   return { select, box: element("label", {}, `${label} `, select) };
 }
 
-function slider(label, attributes, act) {
-  const input = element("input", { type: "range", "aria-label": label, oninput: () => act(Number(input.value)), ...attributes });
+// `begin` comes before the first of the changes that belong together, by mouse or by keys
+function slider(label, attributes, begin, act) {
+  let moving = false;
+  const follow = () => {
+    if (!moving) begin();
+    moving = true;
+    act(Number(input.value));
+  };
+  const input = element("input", { type: "range", "aria-label": label, oninput: follow, onchange: () => { moving = false; }, ...attributes });
   const value = element("output", {});
   return { input, value, box: element("label", { class: "slider" }, `${label} `, input, value) };
 }

@@ -9,8 +9,7 @@ function memoryPanel(app) {
   const sorts = choice("sorted by", app.setup.sorts.map((name) => [name, SORT_NAMES[name]]), (value) => app.change({ sort: value }, { remember: false }));
   const control = choice("the memory is", app.setup.controls.map((name) => [name, name]), (value) => app.cut({ control: value }));
   const banks = choice("bank", [["own", "this network's own"], ...app.setup.banks.map((name) => [name, name])], (value) => app.change({ bank: value }));
-  const gain = slider("factor", { min: -2, max: 2, step: 0.1 }, (value) => app.cut({ gains: withGain(app.state.channel, value) }, { remember: false }));
-  gain.input.addEventListener("pointerdown", app.remember);
+  const gain = slider("factor", { min: -2, max: 2, step: 0.1 }, app.remember, (value) => app.cut({ gains: withGain(app.state.channel, value) }, { remember: false }));
   const facts = element("output", { class: "facts", "aria-live": "polite" });
   const range = element("span", { class: "legend" }), done = element("p", { class: "done" });
   let painting = false, swapping = false, order = [], columns = 16, first = null;

@@ -107,8 +107,7 @@ function stagePanel(app) {
   const numbers = element("output", { class: "numbers", "aria-live": "polite" });
   const legend = element("span", { class: "legend" });
   const views = choice("view", VIEWS, (value) => { view = value; app.ask(); });
-  const frame = slider("frame", { min: 0, step: 1 }, (value) => app.change({ frame: value }, { remember: false }));
-  frame.input.addEventListener("pointerdown", app.remember);
+  const frame = slider("frame", { min: 0, step: 1 }, app.remember, (value) => app.change({ frame: value }, { remember: false }));
   const oracle = choice("motion", app.setup.oracles.map((name) => [name, name]), (value) => app.change({ oracle: value }));
   const put = (name, title, cover, ...below) => {
     const made = figure(title, pictures[name], ...below);
@@ -116,12 +115,12 @@ function stagePanel(app) {
     made.dataset.name = name;
     return made;
   };
-  const drivingTitle = app.setup.drawn ? "what should come out" : "driving frame";
+  const drivingTitle = element("span", {});
   const box = element("section", { class: "stage", "aria-label": "pictures" },
     element("div", { class: "row" },
       put("source", "source", [sourcePoints]), put("driving", drivingTitle),
       put("image", "prediction", [marker, points]), put("view", views.box, null, legend)),
-    element("div", { class: "controls" }, frame.box, app.setup.drawn ? oracle.box : null,
+    element("div", { class: "controls" }, frame.box, oracle.box,
       button("let go of the keypoints", () => app.change({ points: [], shears: [] })),
       element("label", { class: "tick" }, element("input", { type: "checkbox", checked: true, onchange: (e) => box.classList.toggle("bare", !e.target.checked) }), "keypoints")),
     numbers);
@@ -173,6 +172,8 @@ function stagePanel(app) {
     wants: () => ["image", ...({ warped: ["warped"], occlusion: ["occlusion"], flow: ["deformation"], masks: ["masks"] }[view] || [])],
     setUp() {
       frame.input.max = app.setup.frames - 1;
+      drivingTitle.textContent = app.setup.drawn ? "what should come out" : "driving frame";
+      oracle.box.hidden = !app.setup.drawn;
       drawPicture(pictures.source, rows(app.setup.source, 0));
       sourcePoints.draw();
     },
