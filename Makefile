@@ -35,7 +35,7 @@ demo: $(VENV)/.installed  ## draw a person who never was, animate it: demo.mp4 a
 	@$(BIN)/mcnet demo --out .
 
 test: lint  ## every check; the last line counts them
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	@$(BIN)/python -m pytest -n $(WORKERS)
 
 lint: $(VENV)/.installed-dev  ## style and types of the Python files
 	@$(BIN)/ruff check --quiet

@@ -16,10 +16,7 @@ from mcnet.explore.serve import ExplorerServer
 from mcnet.explore.surgery import Surgery
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: chromium is not on the PATH"),
-    pytest.mark.xdist_group("explorer"),
-]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: chromium is not on the PATH")
 TENSORS = "image", "memory", "query", "key", "value", "answer"
 CHANGE = """async (changes) => {
   const app = document.querySelector(".mcnet-explorer").explorer;
@@ -179,6 +176,38 @@ def test_numbers_that_are_none(page):
     torch.testing.assert_close(picture(page), before)
 
 
+def test_a_slider_by_keys_can_be_undone(page):
+    first = state_of(page)["frame"]
+    page.locator("input[aria-label=frame]").focus()
+    page.keyboard.press("ArrowRight")
+    settle(page)
+    assert state_of(page)["frame"] == first + 1
+    page.keyboard.press("Control+z")
+    settle(page)
+    assert state_of(page)["frame"] == first
+
+
+@pytest.mark.parametrize("link", ["%7B", "%7B%22points%22%3A3%7D", "%7B%22frame%22%3A99%7D"])
+def test_a_damaged_link(browser, served, link):
+    "The explorer opens at its first state; what was wrong is one sentence, where the link could be read at all."
+    fresh = browser.new_page()
+    fresh.goto(f"{served}#{link}")
+    fresh.wait_for_selector(".memory .facts:not(:empty)")
+    assert state_of(fresh) == fresh.evaluate("document.querySelector('.mcnet-explorer').explorer.start")
+    fresh.close()
+
+
+def test_a_link_shows_the_same_picture(page, browser, served):
+    changes = {"frame": 5, "surgery": {"control": "silenced"}}
+    shown = torch.tensor(page.evaluate(CHANGE, changes)["image"])
+    link = page.evaluate("changes => encodeURIComponent(JSON.stringify(changes))", changes)
+    fresh = browser.new_page()
+    fresh.goto(f"{served}#{link}")
+    fresh.wait_for_selector(".memory .facts:not(:empty)")
+    torch.testing.assert_close(picture(fresh), shown, atol=1e-4, rtol=0)
+    fresh.close()
+
+
 def test_the_tour_can_be_walked(page):
     page.get_by_role("button", name="take the tour").click()
     titles = []
@@ -203,6 +232,8 @@ def test_a_picture_of_ones_own(page):
     page.wait_for_function("!document.querySelector('.mcnet-explorer').explorer.setup.drawn")
     settle(page)
     page.evaluate(CHANGE, {"frame": 12})
+    assert page.inner_text("[data-name=driving] figcaption") == "driving frame"  # nobody knows what should come out
+    assert not page.locator("select[aria-label=motion]").is_visible()
     small = torch.nn.functional.interpolate(drawn.source, 64, mode="area")[0]
     assert (picture(page).view(3, 64, 64) - small).abs().mean() < 0.06  # at rest it looks as it was given
 

@@ -73,13 +73,13 @@ TRUTH_STOPS = (
     ),
 )
 
-# %% ../../nbs/explore/46_tour.ipynb #bdc390cf
+# %% ../../nbs/explore/46_tour.ipynb #44dfa129
 BANK_STOPS = (
     Stop(
         "7 · The bank",
         "Below are the maps of the bank, the same for every person. Do you see faces in them?",
-        "Hardly: most are flat, with a rim where convolutions meet the edge. A bank is no album of training "
-        "faces; it is whatever helped, and in this network that is little more than a constant for each channel.",
+        "The shape of a head, perhaps: many channels have an oval where the drawn heads stand, inside a rim at the "
+        "edge. But nobody's face: no eyes, no mouth, no person. A bank is no album of training pictures.",
         {"frame": 2, "kind": "bank"},
     ),
     Stop(

@@ -103,7 +103,7 @@ def describe(
         "rest": subject.rest, "tour": [stop._asdict() for stop in STOPS], "start": start.to_dict(),
     }  # fmt: skip
 
-# %% ../../nbs/explore/48_widget.ipynb #1950a5d8
+# %% ../../nbs/explore/48_widget.ipynb #2272a782
 def draw_still(
     engine: Engine,
     state: ExplorerState,
@@ -111,7 +111,7 @@ def draw_still(
     "The pictures, the memory's maps, and where the asked pixel reads."
     made = engine.answer(state, ["image", state.kind, "query", "key"])
     subject, maps = engine.subject, made[state.kind]
-    figure, axes = plt.subplots(1, 5, figsize=(11, 2.8), width_ratios=[1, 1, 1, 1.2, 1.1])
+    figure, axes = plt.subplots(1, 5, figsize=(12, 2.8), width_ratios=[1, 1, 1, 1.2, 1.1])
     show_image(subject.source[0], axes[0], "source")
     driving = "what should come out" if subject.drawn else "driving frame"
     show_image(subject.driving[state.frame], axes[1], driving)
@@ -121,10 +121,11 @@ def draw_still(
     scale = subject.source.shape[-1]
     axes[2].plot((column + 0.5) * scale / width - 0.5, (row + 0.5) * scale / height - 0.5, "s", mfc="none", mec="white")
     show_channels(maps, "channel", axes[3])
+    axes[3].set_title(f"{len(maps)} maps, ±{maps.abs().max():.1f}")
     temperature = engine.memory.temperature / state.surgery.sharpness
     rows = attention_weights(made["query"][None], made["key"][None], temperature)
     grid = maps.shape[1], maps.shape[2]
-    show_attention(rows[0, row * width + column], grid, axes[4], "where the marked pixel reads")
+    show_attention(rows[0, row * width + column], grid, axes[4], "where the pixel reads")
     return figure
 
 # %% ../../nbs/explore/48_widget.ipynb #041420da
