@@ -233,21 +233,23 @@ def test_a_picture_of_ones_own(page):
     settle(page)
     page.evaluate(CHANGE, {"frame": 12})
     assert page.inner_text("[data-name=driving] figcaption") == "driving frame"  # nobody knows what should come out
-    assert not page.locator("select[aria-label=motion]").is_visible()
+    for drawn_only in (page.locator("select[aria-label=motion]"), page.get_by_role("button", name="take the tour")):
+        assert not drawn_only.is_visible()
+    assert page.locator("select[aria-label=view]").input_value() == "warped"
     small = torch.nn.functional.interpolate(drawn.source, 64, mode="area")[0]
     assert (picture(page).view(3, 64, 64) - small).abs().mean() < 0.06  # at rest it looks as it was given
 
 
-def test_narrow_and_without_a_script(browser, file):
+def test_narrow_and_without_a_script(browser, served):
     "At 360 pixels nothing is wider than the screen; without scripts the still is there."
     narrow = browser.new_page(viewport={"width": 360, "height": 800})
-    narrow.goto(file)
+    narrow.goto(served)
     narrow.wait_for_selector(".memory .facts:not(:empty)")
     assert narrow.evaluate("document.documentElement.scrollWidth") <= 360
     narrow.close()
     context = browser.new_context(java_script_enabled=False)
     silent = context.new_page()
-    silent.goto(file)
+    silent.goto(served)
     still = silent.locator("#explorer img")
     assert still.is_visible() and "memory" in still.get_attribute("alt")
     context.close()

@@ -38,7 +38,7 @@ def read_subject(
             raise UserError(str(error).replace(str(path), name)) from error
     return Subject(name, in_bytes(look_at(scene.picture, scene.box, size)[None]), like.driving, rest=like.rest)
 
-# %% ../../nbs/explore/44b_subject.ipynb #b57f776f
+# %% ../../nbs/explore/44b_subject.ipynb #628f0ad4
 def read_square(
     source: str | Path,  # a picture
     size: int,
@@ -69,10 +69,9 @@ def open_subject(
     size: int,  # side of the network's pictures
 ) -> Subject:
     "What is shown: files, or a drawn person where there is none (raises `UserError`)."
+    square = None if source is None else read_square(source, size)  # first: a video takes longer to read
     if driving is None:
         drawn = draw_subject(size)
-        if source is None:
-            return drawn
-        return Subject(Path(source).name, read_square(source, size), drawn.driving, rest=drawn.rest)
+        return drawn if square is None else Subject(Path(source or "").name, square, drawn.driving, rest=drawn.rest)
     frames = read_frames(driving, size)
-    return Subject(Path(source or driving).name, frames[:1] if source is None else read_square(source, size), frames)
+    return Subject(Path(source or driving).name, frames[:1] if square is None else square, frames)

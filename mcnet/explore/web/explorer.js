@@ -24,11 +24,12 @@ function render({ model, el }) {
     model.send({ kind: "picture", name: file.name }, undefined, [await file.arrayBuffer()]);
   }
 
+  const tourButton = button("take the tour", tour.open, { class: "main" });
   const head = element("header", {},
     element("h2", {}, app.setup.title),
     element("div", { class: "controls" }, undo, redo, button("start again", app.reset),
       button("keep as A", () => { app.kept = { image: app.answer.image, state: app.shown }; app.draw(); }), blink,
-      app.setup.tour?.length ? button("take the tour", tour.open, { class: "main" }) : null,
+      tourButton,
       button("copy as code", () => copied(`explorer.state = ${pythonText(changes())}`, "A cell of code")),
       button("copy as a link", () => copied(link(), "A link")),
       element("label", { class: "pick" }, "your own picture", picture)));
@@ -47,7 +48,10 @@ function render({ model, el }) {
   root.addEventListener("drop", (event) => { event.preventDefault(); take(event.dataTransfer.files[0]); });
 
   app.add({ wants: () => [], draw: () => { undo.disabled = !app.canUndo(); redo.disabled = !app.canRedo(); blink.disabled = !app.kept; } });
-  app.setUp = () => panels.forEach((panel) => panel.setUp());
+  app.setUp = () => {
+    panels.forEach((panel) => panel.setUp());
+    tourButton.hidden = !app.setup.drawn;  // it speaks of the drawn person
+  };
   app.setUp();
   el.replaceChildren(root);
   app.ask();

@@ -174,6 +174,7 @@ function stagePanel(app) {
       frame.input.max = app.setup.frames - 1;
       drivingTitle.textContent = app.setup.drawn ? "what should come out" : "driving frame";
       oracle.box.hidden = !app.setup.drawn;
+      if (!app.setup.drawn && view === "error") view = "warped";  // nobody knows the truth of a photograph
       drawPicture(pictures.source, rows(app.setup.source, 0));
       sourcePoints.draw();
     },

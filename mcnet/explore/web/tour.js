@@ -1,7 +1,7 @@
 // A path through the explorer: each stop asks before it shows.
 
 function tourPanel(app) {
-  const stops = app.setup.tour || [];
+  const stops = app.setup.tour;
   const title = element("h3", {}), question = element("p", { class: "question" }), answer = element("p", { class: "answer", hidden: true }), place = element("span", { class: "legend" });
   let at = 0;
   const show = button("show me", () => {
@@ -28,8 +28,8 @@ function tourPanel(app) {
   return {
     element: box,
     wants: () => [],
-    setUp() {},
+    setUp() { if (!app.setup.drawn) box.hidden = true; },
     draw() {},
-    open() { if (!stops.length) return; box.hidden = false; draw(); title.focus(); },
+    open() { box.hidden = false; draw(); title.focus(); },
   };
 }
