@@ -22,12 +22,14 @@ from ..memory.compensation import SpatialMemory
 from ..memory.network import MCNet
 
 # %% auto #0
-__all__ = ['KINDS', 'SORTS', 'WANTS', 'ExplorerState', 'read_state', 'one_row', 'driving_keypoints', 'spatial_memory',
-           'moved_keypoints', 'Engine']
+__all__ = ['KINDS', 'SORTS', 'VIEWS', 'LARGEST_HOLE', 'WANTS', 'ExplorerState', 'read_state', 'hole_around', 'with_hole',
+           'one_row', 'driving_keypoints', 'spatial_memory', 'moved_keypoints', 'Engine']
 
 # %% ../../nbs/explore/45_engine.ipynb #490f0a13
 KINDS = ("bank", "memory", "key", "value")
 SORTS = ("number", "energy", "effect")
+VIEWS = ("error", "change", "warped", "pushed", "occlusion", "deformation", "flow error", "one motion", "masks")
+LARGEST_HOLE = 1.0
 
 
 def _check_state(state: ExplorerState):
@@ -35,9 +37,11 @@ def _check_state(state: ExplorerState):
     for name, rows in (("points", state.points), ("shears", state.shears), ("place", [state.place])):
         if not all(math.isfinite(value) for row in rows for value in row):
             raise UserError(f"{name} has a number that is none; give finite numbers")
-    for name, known in (("oracle", ORACLES), ("kind", KINDS), ("sort", SORTS)):
+    for name, known in (("oracle", ORACLES), ("kind", KINDS), ("sort", SORTS), ("view", VIEWS)):
         if getattr(state, name) not in known:
             raise UserError(f"{name} is {getattr(state, name)!r}; choose {', '.join(known)}")
+    if not 0 <= state.hole <= LARGEST_HOLE:
+        raise UserError(f"hole is {state.hole:g}; choose a radius from 0, which is none, to {LARGEST_HOLE:g}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +53,16 @@ class ExplorerState(Config):
     shears: tuple = ()  # (k, a, b, c, d) each: Jacobians of the driving frame, by rows
     level: int = 0  # 0 = deepest
     place: tuple = (0.0, 0.0)  # (x, y) in [-1, 1]: the pixel that asks
+    hole: float = 0.0  # radius around it, where the picture is 2 wide, within which occlusion is 0
     surgery: Surgery = Surgery()
     bank: str = "own"  # or the name of another one
     oracle: str = ORACLES[0]
     kind: str = "memory"  # which maps are shown
     sort: str = "number"  # in which order
     channel: int = 0  # the map that is shown large
+    view: str = VIEWS[0]  # what is shown beside the prediction
+    keypoint: int = 0  # whose own motion that may be
+    moment: int = 0  # of the birth of a bank
 
     __post_init__ = _check_state
 
@@ -69,6 +77,27 @@ def read_state(
         if isinstance(error, UserError):
             raise
         raise UserError(f"this is no state of the explorer ({error}); copy it again, or start anew") from error
+
+# %% ../../nbs/explore/45_engine.ipynb #7817681a
+def hole_around(
+    size: int,  # side of the picture
+    place: tuple,  # (x, y) in [-1, 1]: its middle
+    radius: float,  # where the picture is 2 wide; 0: no hole
+) -> torch.Tensor:  # (1, 1, size, size): 0 in the hole, 1 elsewhere
+    "A hole in a picture."
+    x, y = (torch.linspace(-1, 1, size, dtype=torch.float64) - centre for centre in place)
+    return (x.square() + y.square()[:, None] >= radius**2).float()[None, None]
+
+
+def with_hole(
+    motion: Motion,
+    features: list[torch.Tensor],  # of the source, deepest first
+    hole: torch.Tensor,  # (1, 1, S, S): what the occlusion map is multiplied by
+) -> Motion:
+    "The motion with a hole in its occlusion map, level by level."
+    sizes = [feature.shape[-2:] for feature in features]
+    maps = [resize_map(motion_at(motion, level).occlusion, *size) for level, size in enumerate(sizes)]
+    return motion._replace(occlusions=tuple(old * resize_map(hole, *old.shape[2:]) for old in maps))
 
 # %% ../../nbs/explore/45_engine.ipynb #124ec0cf
 def one_row(
@@ -171,6 +200,7 @@ class Engine:
         self.memory, self.subject, self.banks = spatial_memory(network), subject, dict(banks or {})
         self.network, self.levels = _with_memory(network, self.memory), len(self.memory.project)
         self.limits = {"frame": len(subject.driving), "level": self.levels, "channel": self.memory.bank().shape[1]}
+        self.limits["keypoint"], self.size = network.config.motion.num_keypoints, subject.source.shape[-1]
         with torch.no_grad():
             self.source = network.detect_keypoints(subject.source)
             self.features = network.encode(subject.source)
@@ -201,6 +231,8 @@ class Engine:
         memory = operate(self.memory, state.surgery, self.banks.get(state.bank))
         self.network.generator.add_module("compensator", memory)
         driving, motion = self.motion(state)
+        if state.hole:
+            motion = with_hole(motion, self.features, hole_around(self.size, state.place, state.hole))
         given = {"features": self.features, "motion": motion, "details": True}
         return self.network.animate(self.subject.source, self.source, driving, **given)
 

@@ -19,7 +19,7 @@ from torch import nn
 from ..baseline.grid import resize_deformation, resize_map
 from ..core import Keypoints, Motion, UserError
 from ..doors import atomic_folder
-from .engine import WANTS, Engine, ExplorerState, one_row, spatial_memory
+from .engine import WANTS, Engine, ExplorerState, one_row, spatial_memory, with_hole
 from .oracles import draw_subject
 from ..memory.bank import MetaMemory
 from ..memory.network import MCNet
@@ -37,22 +37,24 @@ def with_truth(
     visible: torch.Tensor,  # (1, 1, S, S), the true visibility
     use_flow: torch.Tensor,  # (1,): 0 learned, 1 true
     use_visible: torch.Tensor,  # (1,)
+    hole: torch.Tensor,  # (1, 1, S, S), see `with_hole`
 ) -> Motion:
-    "The oracles as numbers: at each level a mixture of the learned motion and the true one."
+    "The oracles as numbers: at each level a mixture of the learned motion and the true one; then the hole."
     sizes = [feature.shape[-2:] for feature in features]
     flows = [(resize_deformation(motion.deformation, *size), resize_deformation(flow, *size)) for size in sizes]
     maps = [(resize_map(motion.occlusion, *size), resize_map(visible, *size)) for size in sizes]
-    return motion._replace(
+    mixed = motion._replace(
         deformations=tuple(torch.lerp(learned, true, use_flow) for learned, true in flows),
         occlusions=tuple(torch.lerp(learned, true, use_visible) for learned, true in maps),
     )
+    return with_hole(mixed, features, hole)
 
 # %% ../../nbs/explore/47_graphs.ipynb #c869cea0
 INNER = ("memory", "key", "value", "query", "answer")
 OUTER = tuple(name for name in WANTS if name not in INNER)
 OPSET = 18
 CONTROL_INPUTS = "sharpness", "keep", "even", "key_order", "value_order"
-ORACLE_INPUTS = "flow", "visible", "use_flow", "use_visible"
+ORACLE_INPUTS = "flow", "visible", "use_flow", "use_visible", "hole"
 
 
 class SourceGraph(nn.Module):
@@ -188,7 +190,8 @@ def trace_network(
     order = torch.arange(bank[0, 0].numel())
     controls = torch.ones(1), torch.ones(1), torch.zeros(1), order, order.clone()
     size = network.config.image_size
-    oracle = torch.zeros(1, size, size, 2), torch.ones(1, 1, size, size), torch.zeros(1), torch.zeros(1)
+    seen = torch.ones(1, 1, size, size)
+    oracle = torch.zeros(1, size, size, 2), seen, torch.zeros(1), torch.zeros(1), seen.clone()
     features = {f"feature{level}": feature for level, feature in enumerate(engine.features)}
     inputs = {"source": source} | _named("source", engine.source) | _named("driving", driving)
     inputs |= {"bank": bank} | features | dict(zip((*CONTROL_INPUTS, *ORACLE_INPUTS), (*controls, *oracle)))

@@ -14,21 +14,18 @@ import string
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from ..core import UserError
 from ..doors import atomic_path
-from .engine import Engine, ExplorerState
+from .engine import WANTS, Engine, ExplorerState
 from .graphs import Graph, place_order, trace_network
-from .oracles import TWO_BYTES
 from .widget import EXPORTED, WEB, as_array, describe, module_text, still_html
 
 # %% auto #0
 __all__ = ['STORED', 'RUNTIME', 'LARGEST_ATTENTION', 'known_alone', 'split_arrays', 'runtime', 'as_text', 'frame_page',
            'with_short_names', 'PageReport', 'refuse_large', 'write_page']
 
-# %% ../../nbs/explore/49a_page.ipynb #27a7c924
-STORED = "image", "memory", "query", "key", "value", "answer", "effects"
+# %% ../../nbs/explore/49a_page.ipynb #a99abeee
+STORED = *WANTS, "bank", "effects"
 
 
 def known_alone(
@@ -36,14 +33,11 @@ def known_alone(
     title: str,
 ) -> dict[str, Any]:
     "What a page without a kernel is told: `describe`, and what a kernel would have."
-    told, subject = describe(engine, title), engine.subject
+    told = describe(engine, title)
     made = engine.answer(ExplorerState.from_dict(told["start"]), STORED)
     told |= {f"stored {name}": as_array(tensor) for name, tensor in made.items()}
     told |= {"bank": as_array(engine.memory.bank()), "order": place_order(engine.memory.bank()[0, 0].numel()).tolist()}
     told |= {f"bank {name}": as_array(bank) for name, bank in engine.banks.items()}
-    if subject.deformation is not None:
-        flow = (subject.deformation * TWO_BYTES).round().clamp(-32768, 32767).to(torch.int16)
-        told["flow"] = {"shape": [*flow.shape], "type": "i2", "data": flow.numpy().tobytes()}
     return told
 
 

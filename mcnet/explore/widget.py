@@ -8,7 +8,8 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,25 +18,30 @@ import anywidget
 import matplotlib.pyplot as plt
 import torch
 import traitlets
+from matplotlib.patches import Circle
 
 from ..animation.weights import load_network
 from ..core import UserError
-from .engine import KINDS, SORTS, Engine, ExplorerState, read_state
-from .oracles import ORACLES, Subject, draw_subject
+from .engine import KINDS, SORTS, VIEWS, Engine, ExplorerState, moved_keypoints, one_row, read_state
+from .oracles import ORACLES, TWO_BYTES, Subject, draw_subject
 from .subject import read_subject
 from .surgery import CONTROLS
 from .tour import STOPS
+from .views import look, show_view
 from ..maps import lookup_table, show_attention, show_channels
 from ..memory.bank import attention_weights
 from ..memory.network import MCNet
-from ..plots import keypoint_colours, setup, show_image
+from ..plots import keypoint_colours, setup, show_image, show_keypoints
 
 # %% auto #0
-__all__ = ['WEB', 'EXPORTED', 'WEB_PARTS', 'module_text', 'as_array', 'as_pixels', 'principal_maps', 'describe', 'draw_still',
-           'still_html', 'answer_to', 'MemoryExplorer']
+__all__ = ['WEB', 'PANELS', 'ELLIPSE', 'EXPORTED', 'WEB_PARTS', 'DRAWN', 'WORDS', 'module_text', 'as_array', 'as_pixels',
+           'as_flow', 'principal_maps', 'describe', 'draw_still', 'still_html', 'answer_to', 'full_state',
+           'MemoryExplorer']
 
 # %% ../../nbs/explore/48_widget.ipynb #cf0f4d47
 WEB = Path(str(files("mcnet"))) / "explore" / "web"
+PANELS = "stage", "memory", "asking"  # of the explorer; a page shows all of them, or some
+ELLIPSE = 0.08  # radius of the circle that a Jacobian maps to an ellipse, as in stage.js
 EXPORTED = "export default { render };\n"
 WEB_PARTS = "tensors", "drawing", "app", "stage", "memory", "asking", "tour", "explorer"
 
@@ -47,12 +53,12 @@ def module_text() -> str:
 
 
 def as_array(
-    tensor: torch.Tensor,  # any shape; bytes stay bytes, everything else becomes float32
-) -> dict[str, Any]:  # shape, type (f4 or u1), data
+    tensor: torch.Tensor,  # any shape; whole numbers of one and two bytes stay, everything else becomes float32
+) -> dict[str, Any]:  # shape, type (f4, u1 or i2), data
     "A tensor as the browser takes it."
-    kind = "u1" if tensor.dtype == torch.uint8 else "f4"
+    kind = {torch.uint8: "u1", torch.int16: "i2"}.get(tensor.dtype, "f4")
     tensor = tensor.detach().cpu().contiguous()
-    tensor = tensor if kind == "u1" else tensor.float()
+    tensor = tensor.float() if kind == "f4" else tensor
     return {"shape": [*tensor.shape], "type": kind, "data": tensor.numpy().tobytes()}
 
 
@@ -61,6 +67,13 @@ def as_pixels(
 ) -> dict[str, Any]:
     "Pictures as an array of bytes."
     return as_array((pictures.clamp(0, 1) * 255).round().to(torch.uint8))
+
+
+def as_flow(
+    deformation: torch.Tensor,  # (T, S, S, 2)
+) -> dict[str, Any]:
+    "Flows as an array of two bytes a number: a thousandth of a pixel."
+    return as_array((deformation * TWO_BYTES).round().clamp(-32768, 32767).to(torch.int16))
 
 
 def principal_maps(
@@ -87,7 +100,8 @@ def describe(
 ) -> dict[str, Any]:  # what the browser is told once
     "Sizes, names, pictures, keypoints, colours, the first state and the tour."
     subject, bank, found = engine.subject, engine.memory.bank(), {}
-    start = ExplorerState(frame=min(2, len(subject.driving) - 1), level=min(1, engine.levels - 1))
+    view = "error" if subject.drawn else "warped"  # nobody knows the truth of a photograph
+    start = ExplorerState(frame=min(2, len(subject.driving) - 1), level=min(1, engine.levels - 1), view=view)
     for name, points in (("source", engine.source), ("driving", engine.driving)):
         found[f"{name}_value"] = as_array(points.value)
         found[f"{name}_jacobian"] = None if points.jacobian is None else as_array(points.jacobian)
@@ -96,52 +110,91 @@ def describe(
         "points": engine.source.value.shape[1], "channels": bank.shape[1], "grid": [*bank.shape[2:]],
         "levels": [[*feature.shape[2:]] for feature in engine.features[: engine.levels]],
         "temperature": engine.memory.temperature, "banks": [*engine.banks], "basis": as_array(principal_maps(bank)),
-        "controls": [*CONTROLS], "kinds": [*KINDS], "sorts": [*SORTS],
+        "controls": [*CONTROLS], "kinds": [*KINDS], "sorts": [*SORTS], "views": [*VIEWS], "panels": [*PANELS],
         "oracles": [*ORACLES] if subject.drawn else [*ORACLES[:1]],
         "source": as_pixels(subject.source), "driving": as_pixels(subject.driving),
+        "flow": None if subject.deformation is None else as_flow(subject.deformation),
         "visible": None if subject.visible is None else as_array(subject.visible.to(torch.uint8)),
         "rest": subject.rest, "tour": [stop._asdict() for stop in STOPS], "start": start.to_dict(),
     }  # fmt: skip
 
-# %% ../../nbs/explore/48_widget.ipynb #2272a782
+# %% ../../nbs/explore/48_widget.ipynb #ba3d5127
+def _draw_stage(engine: Engine, state: ExplorerState, made: dict[str, torch.Tensor], axes: list):
+    "Source, driving frame, prediction with the pixel that asks and where it looks, view."
+    subject, size = engine.subject, engine.size
+    show_keypoints(subject.source[0], engine.source, axes[0], title="source", radius=ELLIPSE)
+    driving = "what should come out" if subject.drawn else "driving frame"
+    show_image(subject.driving[state.frame], axes[1], driving)
+    points = moved_keypoints(one_row(engine.driving, state.frame), state)
+    show_keypoints(made["image"], points, axes[2], title="prediction", radius=ELLIPSE)
+    pixel = lambda place: [(float(value) + 1) / 2 * (size - 1) for value in place]
+    x, y = pixel(state.place)
+    looked = pixel(made["deformation"][round(y), round(x)])
+    for ax, (column, row), marker in ((axes[0], looked, "o"), (axes[2], (x, y), "s")):
+        for colour, width in (("black", 2.6), ("white", 1.2)):  # seen on dark and on bright
+            ax.plot(column, row, marker, markersize=9, mfc="none", mec=colour, mew=width, zorder=4)
+    if state.hole:
+        axes[2].add_patch(Circle((x, y), state.hole / 2 * (size - 1), fill=False, color="white", linestyle="--"))
+    show_view(look(engine, state), axes[3], state.view)
+
+
+def _draw_memory(engine: Engine, state: ExplorerState, made: dict[str, torch.Tensor], axes: list):
+    "All maps of the chosen kind."
+    maps = made[state.kind]
+    show_channels(maps, "channel", axes[0])
+    axes[0].set_title(f"{state.kind}: {len(maps)} maps\n±{maps.abs().max():.2g}")
+
+
+def _draw_asking(engine: Engine, state: ExplorerState, made: dict[str, torch.Tensor], axes: list):
+    "Where the marked pixel reads."
+    height, width = made["query"].shape[1:]
+    column, row = (min(n - 1, int((v + 1) / 2 * n)) for v, n in zip(state.place, (width, height)))
+    temperature = engine.memory.temperature / state.surgery.sharpness
+    rows = attention_weights(made["query"][None], made["key"][None], temperature)
+    grid = made["key"].shape[1], made["key"].shape[2]
+    show_attention(rows[0, row * width + column], grid, axes[0], "where the pixel reads")
+
+
+DRAWN = {"stage": (4, _draw_stage), "memory": (1, _draw_memory), "asking": (1, _draw_asking)}
+
+
 def draw_still(
     engine: Engine,
     state: ExplorerState,
+    panels: Sequence[str] = PANELS,
 ):  # a matplotlib figure
-    "The pictures, the memory's maps, and where the asked pixel reads."
-    made = engine.answer(state, ["image", state.kind, "query", "key"])
-    subject, maps = engine.subject, made[state.kind]
-    figure, axes = plt.subplots(1, 5, figsize=(12, 2.8), width_ratios=[1, 1, 1, 1.2, 1.1])
-    show_image(subject.source[0], axes[0], "source")
-    driving = "what should come out" if subject.drawn else "driving frame"
-    show_image(subject.driving[state.frame], axes[1], driving)
-    show_image(made["image"], axes[2], "prediction")
-    height, width = made["query"].shape[1:]
-    column, row = (min(n - 1, int((v + 1) / 2 * n)) for v, n in zip(state.place, (width, height)))
-    scale = subject.source.shape[-1]
-    axes[2].plot((column + 0.5) * scale / width - 0.5, (row + 0.5) * scale / height - 0.5, "s", mfc="none", mec="white")
-    show_channels(maps, "channel", axes[3])
-    axes[3].set_title(f"{len(maps)} maps, ±{maps.abs().max():.1f}")
-    temperature = engine.memory.temperature / state.surgery.sharpness
-    rows = attention_weights(made["query"][None], made["key"][None], temperature)
-    grid = maps.shape[1], maps.shape[2]
-    show_attention(rows[0, row * width + column], grid, axes[4], "where the pixel reads")
+    "What the panels of the explorer show in a state."
+    made, count = engine.answer(state, ["image", "deformation", state.kind, "query", "key"]), 0
+    whole = sum(DRAWN[panel][0] for panel in panels)
+    figure, axes = plt.subplots(1, whole, figsize=(2.4 * whole, 2.9), squeeze=False)
+    for panel in panels:
+        width, draw = DRAWN[panel]
+        draw(engine, state, made, axes[0, count : count + width].tolist())
+        count += width
     return figure
 
-# %% ../../nbs/explore/48_widget.ipynb #041420da
+# %% ../../nbs/explore/48_widget.ipynb #76ead383
+WORDS = {
+    "stage": "source, driving frame, prediction, and a view of it: ", "memory": "the memory's maps",
+    "asking": "where one pixel reads",
+}  # fmt: skip
+
+
 def still_html(
     engine: Engine,
     state: ExplorerState,
+    panels: Sequence[str] = PANELS,
 ) -> str:
-    "The still as an element of a page, with what is on it in words."
+    "The still as an element of a page, with what is on it in words, and what a site needs to make it live."
     setup()
-    figure, file = draw_still(engine, state), io.BytesIO()
+    figure, file = draw_still(engine, state, panels), io.BytesIO()
     figure.savefig(file, format="png", dpi=90)
     plt.close(figure)
-    words = "source, driving frame, prediction, the memory's maps, and where one pixel reads"
+    words = "; ".join(WORDS[panel] + state.view * (panel == "stage") for panel in panels)
     named = html.escape(f"{engine.subject.name}, frame {state.frame}: {words}")
+    link = html.escape(json.dumps({"panels": [*panels], **state.to_dict()}))
     data = base64.b64encode(file.getvalue()).decode()
-    return f'<img alt="{named}" style="max-width:100%" src="data:image/png;base64,{data}">'
+    return f'<img alt="{named}" style="max-width:100%" data-explorer="{link}" src="data:image/png;base64,{data}">'
 
 # %% ../../nbs/explore/48_widget.ipynb #6f2b78e0
 def answer_to(
@@ -158,7 +211,12 @@ def answer_to(
     message = {"kind": "answer", "id": content["id"], "state": content["state"], "parts": parts}
     return message, [array["data"] for array in arrays.values()]
 
-# %% ../../nbs/explore/48_widget.ipynb #78b2fc4f
+# %% ../../nbs/explore/48_widget.ipynb #6149b372
+def full_state(start: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    "The first state with some changes, those of the surgery one by one."
+    return {**start, **changes, "surgery": {**start["surgery"], **changes.get("surgery", {})}}
+
+
 class MemoryExplorer(anywidget.AnyWidget):
     "Look into a network's memory: ask it, change it, and see what becomes of the face."
 
@@ -173,11 +231,18 @@ class MemoryExplorer(anywidget.AnyWidget):
         subject: Subject | None = None,  # whom it moves; a drawn person when not given
         *,
         banks: Mapping[str, torch.Tensor] | None = None,  # (1, C_m, H_m, W_m) each: other banks to try
+        panels: Sequence[str] = PANELS,  # which of them are shown
+        state: Mapping[str, Any] | None = None,  # what differs from the first state
     ):
+        unknown = [panel for panel in panels if panel not in PANELS]
+        if unknown:
+            raise UserError(f"there is no panel {unknown[0]!r}; choose some of {', '.join(PANELS)}")
         title = "The memory of this network" if isinstance(network, MCNet) else f"The memory of {Path(network).stem}"
         network = network if isinstance(network, MCNet) else load_network(network)
         self.engine, self.title = Engine(network, subject or draw_subject(network.config.image_size), banks), title
-        super().__init__(setup=describe(self.engine, title))
+        told: dict[str, Any] = describe(self.engine, title) | {"panels": [*panels]}
+        self.engine.predict(read_state(full_state(told["start"], state or {})))  # refuses what cannot be
+        super().__init__(setup=told, state=dict(state or {}))
         self.on_msg(self._hear)
 
     def _hear(self, _: Any, content: dict, buffers: list):
@@ -191,12 +256,12 @@ class MemoryExplorer(anywidget.AnyWidget):
             self.send({"kind": "problem", "text": str(error)})
             return
         self.engine = self.engine.about(subject)
-        self.setup = describe(self.engine, self.title)
+        self.setup = describe(self.engine, self.title) | {"panels": self.setup["panels"]}
 
     def _repr_mimebundle_(self, **options) -> Any:
         "The widget, and where there is none its still."
         bundle = super()._repr_mimebundle_(**options)
         if bundle is not None:
-            state = read_state({**self.setup["start"], **self.state})
-            bundle[0]["text/html"] = still_html(self.engine, state)
+            state = read_state(full_state(self.setup["start"], self.state))
+            bundle[0]["text/html"] = still_html(self.engine, state, self.setup["panels"])
         return bundle

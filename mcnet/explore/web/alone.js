@@ -77,10 +77,9 @@ function frameInputs(ort, setup, state, encoded) {
     flow: floats(ort, flow, [1, size, size, 2]), visible: floats(ort, visible, [1, 1, size, size]),
     use_flow: one(["true flow", "both true"].includes(state.oracle) ? 1 : 0),
     use_visible: one(["true visibility", "both true"].includes(state.oracle) ? 1 : 0),
+    hole: floats(ort, holeAround(size, state), [1, 1, size, size]),
   };
 }
-
-const OF_A_LEVEL = ["memory", "key", "value", "query", "answer"];
 
 function createAlone(setup) {
   let encoded = null, same = true;  // the source's keypoints and features; whether it is still the stored person
@@ -121,8 +120,8 @@ function createAlone(setup) {
   }
 
   function stored(state, wants) {
-    const differs = (name) => !["channel", "place", "sort"].includes(name) && JSON.stringify(state[name]) !== JSON.stringify(setup.start[name]);
-    if (!same || Object.keys(state).some(differs) || !wants.every((name) => setup[`stored ${name}`])) return null;
+    const differs = (name) => keyOf(name, state) !== keyOf(name, setup.start);
+    if (!same || wants.some((name) => differs(name) || !setup[`stored ${name}`])) return null;
     return Object.fromEntries(wants.map((name) => [name, setup[`stored ${name}`]]));
   }
 
@@ -150,7 +149,7 @@ function createAlone(setup) {
     for (let n = 0; n < size * size; n++) for (let c = 0; c < 3; c++) data[c * size * size + n] = pixels[4 * n + c];
     const before = { setup, encoded, same };
     try {
-      setup = { ...setup, source: { shape: [1, 3, size, size], data }, drawn: false, visible: null, flow: null, oracles: ["learned"] };
+      setup = { ...setup, source: { shape: [1, 3, size, size], data }, drawn: false, visible: null, flow: null, oracles: ["learned"], start: { ...setup.start, view: "warped" } };
       same = false;
       encoded = await encode(await loadNetwork());
       Object.assign(setup, carried(setup, encoded));
@@ -179,12 +178,10 @@ function carried(setup, encoded) {
   return { ...found, source_jacobian: { shape: [1, count, 2, 2], data: Float32Array.from(jacobian) }, driving_jacobian: { shape: setup.driving_jacobian.shape, data: turned } };
 }
 
-const product = ([a, b, c, d], [e, f, g, h]) => [a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h];
-
 async function begin() {
   const text = JSON.parse(document.getElementById("mcnet-setup").textContent), bytes = await unpack("arrays");
   let at = 0;
   const setup = prepare(withArrays(text, (size) => bytes.subarray(at, (at += size))));
-  render({ model: new PageModel({ setup, state: linkedState() }, createAlone(setup)), el: document.getElementById("explorer") });
+  render({ model: new PageModel(linked(setup), createAlone(setup)), el: document.getElementById("explorer") });
 }
 begin();

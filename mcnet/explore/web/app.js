@@ -24,12 +24,23 @@ function faultOf(setup, state) {
   const beyond = [...state.points, ...state.shears].find(([k]) => !(k >= 0 && k < setup.points));
   if (beyond) return `there is no keypoint ${beyond[0]}; this network has ${setup.points}, counted from 0`;
   if (!(surgery.sharpness > 0 && surgery.sharpness <= 32)) return `sharpness is ${surgery.sharpness}; choose more than 0, up to 32; 1 is as trained`;
-  for (const [name, count] of [["frame", setup.frames], ["level", setup.levels.length], ["channel", setup.channels]]) {
+  for (const [name, count] of [["frame", setup.frames], ["level", setup.levels.length], ["channel", setup.channels], ["keypoint", setup.points]]) {
     if (!Number.isInteger(state[name]) || state[name] < 0 || state[name] >= count) return `${name} is ${state[name]}; choose 0 to ${count - 1}`;
   }
-  const words = [[surgery.control, setup.controls], [state.oracle, setup.oracles], [state.kind, setup.kinds], [state.sort, setup.sorts], [state.bank, ["own", ...setup.banks]]];
+  if (!(state.hole >= 0 && state.hole <= 1)) return `hole is ${state.hole}; choose a radius from 0, which is none, to 1`;
+  const words = [[surgery.control, setup.controls], [state.oracle, setup.oracles], [state.kind, setup.kinds], [state.sort, setup.sorts], [state.view, setup.views], [state.bank, ["own", ...setup.banks]]];
   const unknown = words.find(([word, known]) => !known.includes(word));
   return unknown ? `${unknown[0]} is not known here; choose ${unknown[1].join(", ")}` : "";
+}
+
+// what only says where to look: it changes no tensor
+const LOOKS = ["channel", "sort", "kind", "view", "keypoint", "moment"], OF_A_LEVEL = ["memory", "key", "value", "query", "answer"];
+
+// two states with one key have one tensor of that name
+function keyOf(name, state) {
+  if (name === "effects") return JSON.stringify([state.frame, state.bank]);
+  const ignored = [...LOOKS, ...(state.hole ? [] : ["place"]), ...(OF_A_LEVEL.includes(name) ? [] : ["level"])];
+  return JSON.stringify(Object.entries(state).filter(([entry]) => !ignored.includes(entry)).sort());
 }
 
 function createApp(model, tell) {
@@ -39,7 +50,7 @@ function createApp(model, tell) {
   tell(fault);
   const app = { model, setup, start, state: fault ? start : given, answer: {}, shown: null, kept: null };
   const panels = [], past = [], future = [];
-  let waiting = null, again = false, count = 0, effectsOf = null;
+  let waiting = null, again = false, count = 0, known = {};  // for each tensor the key of its state
 
   app.add = (panel) => panels.push(panel);
   app.draw = () => { if (app.shown) panels.forEach((panel) => panel.draw()); };
@@ -48,9 +59,11 @@ function createApp(model, tell) {
 
   app.ask = () => {
     if (waiting !== null) { again = true; return; }
+    const wants = app.wants().filter((name) => known[name] !== keyOf(name, app.state));
+    if (!wants.length) { app.shown = app.state; app.draw(); return; }
     waiting = ++count;
     app.element?.setAttribute("aria-busy", "true");
-    model.send({ kind: "ask", id: waiting, state: app.state, wants: app.wants() });
+    model.send({ kind: "ask", id: waiting, state: app.state, wants });
   };
 
   app.change = (patch, { remember = true } = {}) => {
@@ -92,7 +105,8 @@ function createApp(model, tell) {
     app.ask();
   });
   model.on("change:setup", () => {
-    Object.assign(app, { setup: prepare(model.get("setup")), kept: null });
+    Object.assign(app, { setup: { ...prepare(model.get("setup")), panels: app.setup.panels }, kept: null });
+    known = {};
     app.start = withDefaults(app.setup.start, {});
     app.state = app.start;
     past.length = future.length = 0;
@@ -105,10 +119,12 @@ function createApp(model, tell) {
     waiting = null;
     app.element?.removeAttribute("aria-busy");
     if (message.kind === "answer") {
-      message.parts.forEach((part, k) => { app.answer[part.name] = toTensor({ ...part, type: "f4", data: buffers[k] }); });
+      message.parts.forEach((part, k) => {
+        app.answer[part.name] = toTensor({ ...part, type: "f4", data: buffers[k] });
+        known[part.name] = keyOf(part.name, message.state);
+      });
       app.shown = message.state;
-      if (message.parts.some((part) => part.name === "effects")) effectsOf = message.state.frame;
-      if (effectsOf !== message.state.frame) delete app.answer.effects;  // they were measured on another frame
+      if (known.effects !== keyOf("effects", app.shown)) delete app.answer.effects;  // they were measured on another frame
     } else {
       tell(message.text);
       if (!again) app.state = app.shown || app.start;  // what was asked for cannot be: keep what there is

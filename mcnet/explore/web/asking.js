@@ -5,18 +5,29 @@ function askingPanel(app) {
   const readersMap = canvasOf("who reads the chosen place");
   const levels = choice("level", app.setup.levels.map(([h, w], n) => [n, `${n}: ${h} × ${w}${n === 0 ? ", the deepest" : ""}`]), (value) => app.change({ level: Number(value) }));
   const sharpness = slider("sharpness", { min: -5, max: 5, step: 0.25 }, app.remember, (value) => app.cut({ sharpness: 2 ** value }, { remember: false }));
+  const hole = slider("a hole around the pixel", { min: 0, max: 1, step: 0.05 }, app.remember, (value) => app.change({ hole: value }, { remember: false }));
   const words = element("output", { class: "facts", "aria-live": "polite" }), equation = element("pre", { class: "equation" });
   const mapLegend = element("span", { class: "legend" }), heardLegend = element("span", { class: "legend" }), readersLegend = element("span", { class: "legend" });
   let chosen = null;  // a place of the memory; none: the one that is heard most
 
   const box = element("section", { class: "asking", "aria-label": "asking" },
     element("h3", {}, "Asking"),
-    element("div", { class: "controls" }, levels.box, sharpness.box),
+    element("div", { class: "controls" }, levels.box, sharpness.box, hole.box),
     element("div", { class: "row" },
       figure("where the marked pixel reads", map, mapLegend),
       figure("how many places each pixel hears", heardMap, heardLegend),
       figure("who reads the marked place", readersMap, readersLegend)),
     words, equation);
+  // how much the questions differ within the hole, and elsewhere: cells that lie in it as a whole, and the others
+  function inTheHole(query) {
+    if (!app.shown.hole) return "";
+    const size = app.setup.size, open = holeAround(size, app.shown), [rows, columns] = query.shape.slice(1), share = new Float32Array(rows * columns);
+    open.forEach((value, n) => { share[Math.floor((Math.floor(n / size) * rows) / size) * columns + Math.floor(((n % size) * columns) / size)] += value; });
+    const [inside, outside] = [true, false].map((within) => [...share.keys()].filter((n) => (share[n] === 0) === within));
+    if (!inside.length) return " The hole is smaller than a pixel of this level.";
+    return ` In the hole ${inside.length} pixels ask questions that differ by ${spreadOf(query, inside).toPrecision(2)}, elsewhere by ${spreadOf(query, outside).toPrecision(2)}.`;
+  }
+
   map.tabIndex = 0;
   map.addEventListener("pointerdown", (event) => {
     const [height, width] = app.setup.grid, [row, column] = cellAt(event, map, height, width);
@@ -56,15 +67,17 @@ function askingPanel(app) {
       sharpness.input.value = Math.log2(app.state.surgery.sharpness);
       sharpness.value.textContent = `× ${app.state.surgery.sharpness.toFixed(2)}`;
       const best = order.slice(0, 3).map((m) => `(${Math.floor(m / width)}, ${m % width}) ${percent(shares[m])}`).join(", ");
+      hole.input.value = app.state.hole;
+      hole.value.textContent = app.state.hole ? `radius ${app.state.hole.toFixed(2)}` : "none";
       const spread = Math.max(...heard) - Math.min(...heard);
       words.textContent = `Pixel (${row}, ${column}) of ${rows} × ${columns} hears ${perplexity(shares).toFixed(1)} of ${shares.length} places; ` +
-        `most of it (row, column): ${best}. Over all pixels that number differs by ${spread.toFixed(1)}.`;
+        `most of it (row, column): ${best}. Over all pixels that number differs by ${spread.toFixed(1)}.${inTheHole(query)}`;
       equation.textContent = inNumbers(query, key, value, answer, place, order[0], shares, temperature);
     },
   };
 }
 
-const percent = (share) => `${(100 * share).toPrecision(2)} %`;
+const percent = (share) => `${share >= 0.1 ? (100 * share).toFixed(0) : (100 * share).toPrecision(2)} %`;
 
 function outline(canvas, place, width) {
   const context = canvas.getContext("2d");

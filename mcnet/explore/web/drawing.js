@@ -78,6 +78,20 @@ function drawFlow(canvas, { shape: [height, width], data }) {
   });
 }
 
+// where values (h, w) cross a level, as a path in pixels of the picture
+function contourOf(values, height, width, level) {
+  const parts = [], at = (row, column) => values[row * width + column] - level;
+  for (let row = 0; row + 1 < height; row++) for (let column = 0; column + 1 < width; column++) {
+    const corners = [[row, column], [row, column + 1], [row + 1, column + 1], [row + 1, column]], cuts = [];
+    corners.forEach((corner, n) => {
+      const next = corners[(n + 1) % 4], a = at(...corner), b = at(...next);
+      if (a < 0 !== b < 0) cuts.push([0, 1].map((axis) => corner[axis] + ((next[axis] - corner[axis]) * a) / (a - b) + 0.5));
+    });
+    for (let n = 0; n + 1 < cuts.length; n += 2) parts.push(`M${cuts[n][1].toFixed(2)},${cuts[n][0].toFixed(2)}L${cuts[n + 1][1].toFixed(2)},${cuts[n + 1][0].toFixed(2)}`);
+  }
+  return parts.join("");
+}
+
 function figure(title, canvas, ...below) {
   return element("figure", {}, element("figcaption", {}, title), element("div", { class: "frame" }, canvas), ...below);
 }

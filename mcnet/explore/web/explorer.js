@@ -4,7 +4,9 @@ function render({ model, el }) {
   const message = element("p", { class: "message", role: "alert", "aria-live": "assertive" });
   const tell = (text) => { message.textContent = text; };
   const app = createApp(model, tell);
-  const stage = stagePanel(app), tour = tourPanel(app), panels = [tour, stage, memoryPanel(app), askingPanel(app)];
+  const stage = stagePanel(app), tour = tourPanel(app);
+  const chosen = { stage, memory: memoryPanel(app), asking: askingPanel(app) }, whole = Object.keys(chosen).every((name) => app.setup.panels.includes(name));
+  const panels = [...(whole ? [tour] : []), ...app.setup.panels.map((name) => chosen[name])];
   panels.forEach(app.add);
 
   const undo = button("undo", app.undo, { title: "Ctrl+Z" }), redo = button("redo", app.redo, { title: "Ctrl+Y" });
@@ -14,8 +16,8 @@ function render({ model, el }) {
   ["pointerup", "pointerleave", "blur", "keyup"].forEach((name) => blink.addEventListener(name, () => press(false)));
   blink.addEventListener("keydown", (event) => { if ([" ", "Enter"].includes(event.key)) press(true); });
   const copied = (text, what) => navigator.clipboard?.writeText(text).then(() => tell(`${what} is on the clipboard.`), () => tell(text)) ?? tell(text);
-  const changes = () => onlyChanges(app.start, app.state);
-  const link = () => `${location.href.split("#")[0]}#${encodeURIComponent(JSON.stringify(changes()))}`;
+  const changes = () => onlyChanges(app.start, app.state), shown = whole ? {} : { panels: app.setup.panels };
+  const link = () => `${location.href.split("#")[0]}#${encodeURIComponent(JSON.stringify({ ...shown, ...changes() }))}`;
   const picture = element("input", { type: "file", accept: "image/*", class: "file", "aria-label": "a picture of your own", onchange: () => { take(picture.files[0]); picture.value = ""; } });
 
   async function take(file) {
@@ -26,10 +28,10 @@ function render({ model, el }) {
 
   const tourButton = button("take the tour", tour.open, { class: "main" });
   const head = element("header", {},
-    element("h2", {}, app.setup.title),
+    whole ? element("h2", {}, app.setup.title) : null,
     element("div", { class: "controls" }, undo, redo, button("start again", app.reset),
       button("keep as A", () => { app.kept = { image: app.answer.image, state: app.shown }; app.draw(); }), blink,
-      tourButton,
+      whole ? tourButton : null,
       button("copy as code", () => copied(`explorer.state = ${pythonText(changes())}`, "A cell of code")),
       button("copy as a link", () => copied(link(), "A link")),
       element("label", { class: "pick" }, "your own picture", picture)));

@@ -22,13 +22,14 @@ class PageModel {
   }
 }
 
-// the state that a link carries after its #
-function linkedState() {
+// the panels and the state that a link carries after its #
+function linked(setup) {
+  let given = {};
   try {
-    return JSON.parse(decodeURIComponent(location.hash.slice(1)) || "{}");
-  } catch {
-    return {};
-  }
+    given = JSON.parse(decodeURIComponent(location.hash.slice(1)) || "{}");
+  } catch { /* a damaged link opens the first state */ }
+  const { panels = [], ...state } = given, known = [panels].flat().filter((name) => setup.panels.includes(name));
+  return { setup: known.length ? { ...setup, panels: known } : setup, state };
 }
 
 // descriptions of arrays, each with its bytes in the order in which they stand

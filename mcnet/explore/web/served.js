@@ -19,6 +19,6 @@ async function begin() {
   const bytes = new Uint8Array(await (await fetch("arrays")).arrayBuffer());
   let at = 0;
   const setup = withArrays(text, (size) => bytes.subarray(at, (at += size)));
-  render({ model: new PageModel({ setup, state: linkedState() }, askServer), el: document.getElementById("explorer") });
+  render({ model: new PageModel(linked(setup), askServer), el: document.getElementById("explorer") });
 }
 begin();

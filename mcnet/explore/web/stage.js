@@ -44,6 +44,7 @@ function overlay(app, values, jacobians, interactive) {
         Object.entries({ tabindex: 0, role: "button", "aria-label": `keypoint ${k} at ${place.map((v) => v.toFixed(2)).join(", ")}` })
           .forEach(([name, value]) => dot.setAttribute(name, value));
         dot.addEventListener("pointerdown", (event) => drag(event, k, false));
+        dot.addEventListener("focus", () => { if (app.state.keypoint !== k) app.change({ keypoint: k }, { remember: false }); });
         dot.addEventListener("keydown", (event) => press(event, k));
       }
       dot.append(element("title", {}, `keypoint ${k}`));
@@ -60,6 +61,7 @@ function overlay(app, values, jacobians, interactive) {
     event.preventDefault();
     event.stopPropagation();
     app.remember();
+    app.change({ keypoint: k }, { remember: false });
     const point = keypointsOf(app.setup, app.state)[k], first = point.jacobian?.slice();
     const toPlace = (e) => {
       const box = svg.getBoundingClientRect();
@@ -90,7 +92,12 @@ function overlay(app, values, jacobians, interactive) {
   return svg;
 }
 
-const VIEWS = [["error", "error"], ["change", "change since A"], ["warped", "source, only warped"], ["occlusion", "occlusion map"], ["flow", "deformation"], ["masks", "masks"]];
+const VIEW_NAMES = {
+  error: "error", change: "change since A", warped: "source, pulled", pushed: "source, pushed", occlusion: "occlusion map", deformation: "deformation",
+  "flow error": "error of the deformation", "one motion": "error of one keypoint's motion", masks: "masks",
+};
+const HOLE = [255, 127, 14];
+const FARTHEST = 8;  // pixels; from there on errors of a flow have the last colour
 
 function stagePanel(app) {
   const pictures = Object.fromEntries(["source", "driving", "image", "view"].map((name) => [name, canvasOf(name)]));
@@ -101,12 +108,13 @@ function stagePanel(app) {
   const each = (tensor, width) => tensor && Array.from({ length: app.setup.points }, (_, k) => [...rowOf(tensor, k, width)]);
   const sourcePoints = overlay(app, () => each(app.setup.source_value, 2), () => each(app.setup.source_jacobian, 4), false);
   const points = overlay(app, () => keypointsOf(app.setup, app.state).map((p) => p.place), () => app.setup.driving_jacobian && keypointsOf(app.setup, app.state).map((p) => p.jacobian), true);
-  const marker = element("svg", { class: "points", "aria-hidden": "true" });
-  let view = "error", blinking = false;
+  const cover = () => element("svg", { class: "points", "aria-hidden": "true" });
+  const marker = cover(), looking = cover(), lines = cover();
+  let blinking = false;
 
   const numbers = element("output", { class: "numbers", "aria-live": "polite" });
   const legend = element("span", { class: "legend" });
-  const views = choice("view", VIEWS, (value) => { view = value; app.ask(); });
+  const views = choice("view", app.setup.views.map((name) => [name, VIEW_NAMES[name]]), (value) => app.change({ view: value }));
   const frame = slider("frame", { min: 0, step: 1 }, app.remember, (value) => app.change({ frame: value }, { remember: false }));
   const oracle = choice("motion", app.setup.oracles.map((name) => [name, name]), (value) => app.change({ oracle: value }));
   const put = (name, title, cover, ...below) => {
@@ -118,18 +126,25 @@ function stagePanel(app) {
   const drivingTitle = element("span", {});
   const box = element("section", { class: "stage", "aria-label": "pictures" },
     element("div", { class: "row" },
-      put("source", "source", [sourcePoints]), put("driving", drivingTitle),
-      put("image", "prediction", [marker, points]), put("view", views.box, null, legend)),
+      put("source", "source", [looking, sourcePoints], element("span", { class: "legend" }, "ring: where the marked pixel looks")), put("driving", drivingTitle),
+      put("image", "prediction", [marker, points], element("span", { class: "legend" }, "square: the marked pixel, click to mark another")), put("view", views.box, [lines], legend)),
     element("div", { class: "controls" }, frame.box, oracle.box,
       button("let go of the keypoints", () => app.change({ points: [], shears: [] })),
       element("label", { class: "tick" }, element("input", { type: "checkbox", checked: true, onchange: (e) => box.classList.toggle("bare", !e.target.checked) }), "keypoints")),
     numbers);
 
+  const mark = (event) => {
+    const size = app.setup.size, [row, column] = cellAt(event, pictures.image, size, size);
+    app.change({ place: [(column / (size - 1)) * 2 - 1, (row / (size - 1)) * 2 - 1] }, { remember: false });
+  };
+  let marking = false;
   pictures.image.parentElement.addEventListener("pointerdown", (event) => {
     if (event.target.closest(".dot, .handle")) return;
-    const size = app.setup.size, [row, column] = cellAt(event, pictures.image, size, size);
-    app.change({ place: [(column / (size - 1)) * 2 - 1, (row / (size - 1)) * 2 - 1] });
+    marking = true;
+    app.remember();
+    mark(event);
   });
+  pictures.image.parentElement.addEventListener("pointermove", (event) => { if (marking && event.buttons) mark(event); else marking = false; });
   pictures.image.tabIndex = 0;
   pictures.image.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
@@ -143,38 +158,89 @@ function stagePanel(app) {
     const size = app.setup.size, [height, width] = app.setup.levels[app.shown.level], [row, column] = askedCell(app);
     marker.setAttribute("viewBox", `0 0 ${size} ${size}`);
     marker.replaceChildren(element("path", { class: "asked", d: `M${(column * size) / width},${(row * size) / height}h${size / width}v${size / height}h${-size / width}z` }));
+    const { place, hole } = app.shown, pixel = (value) => ((value + 1) / 2) * (size - 1) + 0.5;
+    if (hole) marker.append(element("circle", { class: "hole", cx: pixel(place[0]), cy: pixel(place[1]), r: (hole / 2) * (size - 1) }));
+    const cell = (value) => Math.min(size - 1, Math.max(0, Math.round(((value + 1) / 2) * (size - 1)))), n = cell(place[1]) * size + cell(place[0]);
+    const [x, y] = [0, 1].map((axis) => pixel(app.answer.deformation.data[2 * n + axis]));
+    looking.setAttribute("viewBox", `0 0 ${size} ${size}`);
+    looking.replaceChildren(element("circle", { class: "asked", cx: x, cy: y, r: size / 24 }));
   }
 
+  // the true flow and visibility of the frame that is shown; null where nobody knows
+  function truthOf() {
+    const { size, flow, visible } = app.setup, count = size * size;
+    if (!flow) return null;
+    return { flow: rowOf(flow, app.shown.frame, 2 * count), hidden: Float32Array.from(rowOf(visible, app.shown.frame, count), (v) => 1 - v) };
+  }
+
+  const unknown = "nobody knows the truth of a photograph";
+  const drawViews = {
+    error: (truth) => drawError(truth, "0 to 0.3 of 1", unknown),
+    change: () => drawError(app.kept?.image, "0 to 0.3 of 1", "first keep a picture as A"),
+    warped: () => drawPicture(pictures.view, app.answer.warped) || "every pixel fetches its colour: no holes, but the front of the face may be fetched twice",
+    pushed: drawPushed,
+    occlusion: drawOcclusion,
+    deformation() {
+      drawFlow(pictures.view, app.answer.deformation);
+      return [element("i", { class: "wheel", role: "img", "aria-label": "colour wheel" }), " the side to which a pixel looks; 0.3 has full colour"];
+    },
+    "flow error": () => drawFlowError(app.answer.deformation.data, "the deformation is right"),
+    "one motion"() {
+      const k = app.shown.keypoint, from = { place: rowOf(app.setup.source_value, k, 2), jacobian: app.setup.source_jacobian && rowOf(app.setup.source_jacobian, k, 4) };
+      return drawFlowError(taylorFlow(app.setup.size, from, keypointsOf(app.setup, app.state)[k]), `the motion of keypoint ${k} alone is right`, app.setup.palette[k]);
+    },
+    masks: () => drawMasks(pictures.view, app.answer.masks, app.setup.palette) || "each pixel in the colours of the keypoints it follows; grey: none",
+  };
+  const NEEDS = { warped: ["warped"], occlusion: ["occlusion"], masks: ["masks"] };
+
+  function drawError(other, said, missing) {
+    const size = app.setup.size, values = other ? meanDifference(app.answer.image.data, other.data) : new Float32Array(size * size);
+    drawMap(pictures.view, values, size, size, app.setup.sequential.data, 0, 0.3);
+    return other ? said : missing;
+  }
+
+  function drawPushed() {
+    const size = app.setup.size, from = pushed(app.answer.deformation.data, size), picture = app.setup.source.data, count = size * size;
+    putPixels(pictures.view, size, size, (n, out, at) => {
+      for (let c = 0; c < 3; c++) out[at + c] = from[n] < 0 ? HOLE[c] : picture[c * count + from[n]];
+    });
+    return `each pixel of the source is put where it goes, once; orange: ${percent(sum(from.map((n) => (n < 0 ? 1 : 0))) / count)} of the picture gets none`;
+  }
+
+  function drawOcclusion() {
+    const { data, shape: [, height, width] } = app.answer.occlusion, truth = truthOf();
+    drawMap(pictures.view, data, height, width, app.setup.sequential.data, 0, 1);
+    if (!truth) return "0 paint anew, 1 keep the warped source";
+    const share = sum(truth.hidden) / truth.hidden.length;
+    lines.append(...outlined(contourOf(truth.hidden, height, width, 0.5)));
+    const precision = averagePrecision(data.map((v) => 1 - v), truth.hidden);
+    return `0 paint anew, 1 keep the warped source; line: what the source does not show. As a finder of it the map has an average precision of ${precision.toFixed(2)}, chance has ${share.toFixed(2)}`;
+  }
+
+  function drawFlowError(flow, words, colour = "#fff") {
+    const size = app.setup.size, truth = truthOf();
+    const errors = truth ? flowErrors(flow, truth.flow, size) : new Float32Array(size * size);
+    drawMap(pictures.view, errors, size, size, app.setup.sequential.data, 0, FARTHEST);
+    if (!truth) return unknown;
+    lines.append(...outlined(contourOf(errors, size, size, 1), colour));
+    return `0 to ${FARTHEST} pixels; line: 1 pixel; ${words} to a pixel for ${percent(sum(errors.map((e) => (e < 1 ? 1 : 0))) / errors.length)} of the picture`;
+  }
+
+  const outlined = (path, colour = "#fff") => [element("path", { class: "under", d: path }), element("path", { class: "line", d: path, stroke: colour })];
+
   function drawView(truth) {
-    const { image, warped, occlusion, deformation, masks } = app.answer, size = app.setup.size;
-    const sequential = app.setup.sequential.data;
-    legend.textContent = "";
-    if (view === "error" || view === "change") {
-      const other = view === "error" ? truth : app.kept?.image;
-      const values = other ? meanDifference(image.data, other.data) : new Float32Array(size * size);
-      drawMap(pictures.view, values, size, size, sequential, 0, 0.3);
-      legend.textContent = other ? "0 to 0.3 of 1" : view === "error" ? "nobody knows the truth of a photograph" : "first keep a picture as A";
-    } else if (view === "warped" && warped) drawPicture(pictures.view, warped);
-    else if (view === "occlusion" && occlusion) {
-      drawMap(pictures.view, occlusion.data, occlusion.shape[1], occlusion.shape[2], sequential, 0, 1);
-      legend.textContent = "0 paint anew, 1 keep the warped source";
-    } else if (view === "flow" && deformation) {
-      drawFlow(pictures.view, deformation);
-      legend.append(element("i", { class: "wheel", role: "img", "aria-label": "colour wheel" }), " the side to which a pixel looks; 0.3 has full colour");
-    } else if (view === "masks" && masks) {
-      drawMasks(pictures.view, masks, app.setup.palette);
-      legend.textContent = "each pixel in the colours of the keypoints it follows; grey: none";
-    }
+    lines.setAttribute("viewBox", `0 0 ${app.setup.size} ${app.setup.size}`);
+    lines.replaceChildren();
+    legend.replaceChildren(...[drawViews[app.shown.view](truth)].flat());
   }
 
   return {
     element: box,
-    wants: () => ["image", ...({ warped: ["warped"], occlusion: ["occlusion"], flow: ["deformation"], masks: ["masks"] }[view] || [])],
+    wants: () => ["image", "deformation", ...(NEEDS[app.state.view] || [])],
     setUp() {
       frame.input.max = app.setup.frames - 1;
       drivingTitle.textContent = app.setup.drawn ? "what should come out" : "driving frame";
       oracle.box.hidden = !app.setup.drawn;
-      if (!app.setup.drawn && view === "error") view = "warped";  // nobody knows the truth of a photograph
       drawPicture(pictures.source, rows(app.setup.source, 0));
       sourcePoints.draw();
     },
@@ -191,7 +257,7 @@ function stagePanel(app) {
       frame.input.value = app.state.frame;
       frame.value.textContent = `${app.state.frame + 1} of ${app.setup.frames}`;
       oracle.select.value = app.state.oracle;
-      views.select.value = view;
+      views.select.value = app.state.view;
       numbers.textContent = describe(truth, picture);
     },
   };
@@ -200,8 +266,7 @@ function stagePanel(app) {
     const words = [], size = app.setup.size ** 2;
     if (truth) {
       words.push(`PSNR ${psnr(picture.data, truth.data).toFixed(2)} dB`);
-      const hidden = Float32Array.from(app.setup.visible.data.subarray(app.shown.frame * size, (app.shown.frame + 1) * size), (v) => 1 - v);
-      const share = sum(hidden) / size;
+      const { hidden } = truthOf(), share = sum(hidden) / size;
       words.push(share > 0.01 ? `where the source shows nothing (${Math.round(100 * share)} % of the picture) ${psnr(picture.data, truth.data, hidden).toFixed(2)} dB` : "the source shows everything");
     }
     if (app.kept) words.push(`differs from A by ${(255 * sum(meanDifference(picture.data, app.kept.image.data)) / size).toFixed(2)} of 255`);

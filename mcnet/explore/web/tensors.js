@@ -72,6 +72,64 @@ function psnr(one, other, mask) {
   return weight ? -10 * Math.log10(Math.max(error / weight, 1e-12)) : NaN;
 }
 
+// 0 within the hole of a state, 1 elsewhere: mcnet.explore.engine.hole_around
+function holeAround(size, { place: [x, y], hole }) {
+  const at = (n) => (2 * n) / (size - 1) - 1;
+  return Float32Array.from({ length: size * size }, (_, n) => ((at(n % size) - x) ** 2 + (at(Math.floor(n / size)) - y) ** 2 >= hole ** 2 ? 1 : 0));
+}
+
+// how far two backward flows (h, w, 2) are apart, in pixels
+function flowErrors(one, other, width) {
+  return Float32Array.from({ length: one.length / 2 }, (_, n) => (Math.hypot(one[2 * n] - other[2 * n], one[2 * n + 1] - other[2 * n + 1]) * (width - 1)) / 2);
+}
+
+// the motion of one keypoint alone, continued over the whole picture: T(z) = s + Jₛ J⁻¹ (z - d)
+function taylorFlow(size, from, to) {
+  const [a, b, c, d] = to.jacobian || [1, 0, 0, 1], det = a * d - b * c;
+  const [e, f, g, h] = product(from.jacobian || [1, 0, 0, 1], [d / det, -b / det, -c / det, a / det]);
+  const flow = new Float32Array(2 * size * size);
+  for (let n = 0; n < size * size; n++) {
+    const x = (2 * (n % size)) / (size - 1) - 1 - to.place[0], y = (2 * Math.floor(n / size)) / (size - 1) - 1 - to.place[1];
+    flow[2 * n] = from.place[0] + e * x + f * y;
+    flow[2 * n + 1] = from.place[1] + g * x + h * y;
+  }
+  return flow;
+}
+
+const product = ([a, b, c, d], [e, f, g, h]) => [a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h];
+
+// the same motion the other way round: each pixel of the source is put where it goes, once; where none goes, -1
+function pushed(flow, size) {
+  const lands = new Int32Array(size * size).fill(-1), nearest = new Float32Array(size * size).fill(Infinity), from = new Int32Array(size * size).fill(-1);
+  for (let n = 0; n < size * size; n++) {
+    const [x, y] = [flow[2 * n], flow[2 * n + 1]].map((v) => ((v + 1) / 2) * (size - 1)), [column, row] = [Math.round(x), Math.round(y)];
+    if (column < 0 || row < 0 || column >= size || row >= size) continue;
+    const source = row * size + column, distance = Math.hypot(x - column, y - row);
+    if (distance < nearest[source]) { nearest[source] = distance; lands[source] = n; }
+  }
+  lands.forEach((n, source) => { if (n >= 0) from[n] = source; });
+  return from;
+}
+
+// of the pixels that a map calls most hidden, how many are: the mean over all cuts that end at a hidden one
+function averagePrecision(scores, truth) {
+  const order = [...scores.keys()].sort((a, b) => scores[b] - scores[a]);
+  let found = 0, total = 0;
+  order.forEach((n, rank) => { if (truth[n]) total += ++found / (rank + 1); });
+  return found ? total / found : NaN;
+}
+
+// how much the vectors (C, N) of some places differ: the root of the mean squared distance from their mean
+function spreadOf({ shape: [channels], data }, places) {
+  const count = data.length / channels;
+  let total = 0;
+  for (let c = 0; c < channels; c++) {
+    const values = places.map((n) => data[c * count + n]), mean = sum(values) / values.length;
+    total += sum(values.map((value) => (value - mean) ** 2)) / values.length;
+  }
+  return Math.sqrt(total);
+}
+
 function meanDifference(one, other) {
   const size = one.length / 3;
   return Float32Array.from({ length: size }, (_, n) => {
