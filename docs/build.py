@@ -2,8 +2,9 @@
 
     python docs/build.py
 
-Nothing is executed, and the finished site asks nothing of any other host: the two scripts it needs (formulas, saved
-widgets) are fetched once, through npm, into docs/_vendor. Any warning, and any broken link, is an error.
+No page is executed, and the finished site asks nothing of any other host: the two scripts it needs (formulas, saved
+widgets) are fetched once, through npm, into docs/_vendor, and the explorer is written as one file beside the pages. Any
+warning, and any broken link, is an error.
 """
 
 import hashlib
@@ -175,6 +176,18 @@ def write_pages(blob):
     return story
 
 
+def write_explorer(site):
+    "The explorer of the smallest network as a page of the site, into which stills become live."
+    from mcnet.animation.weights import load_network
+    from mcnet.explore.engine import Engine
+    from mcnet.explore.oracles import draw_subject
+    from mcnet.explore.page import write_page
+
+    network = load_network("tiny-synthetic").eval()
+    engine = Engine(network, draw_subject(network.config.image_size))
+    write_page(engine, site / "explorer.html", "The memory of tiny-synthetic")
+
+
 def about(story, notebooks):
     "What the theme is told of each page: its neighbours in the story, a description, whether it has widgets."
 
@@ -237,7 +250,10 @@ def main():
     story = write_pages(f"{settings['git_url']}/blob/{settings['branch']}")
     command = [sys.executable, "-m", "sphinx", "-b", "html", "-q", "-E", "-W", "--keep-going"]
     built = subprocess.run([*command, "-c", HERE, PAGES, WORK / "html"])
-    faults = broken_links(WORK / "html") if built.returncode == 0 else ["Sphinx found faults"]
+    if built.returncode:
+        sys.exit("Sphinx found faults")
+    write_explorer(WORK / "html")
+    faults = broken_links(WORK / "html")
     if faults:
         sys.exit("\n".join(faults))
     shutil.rmtree(SITE, ignore_errors=True)

@@ -36,6 +36,7 @@ html_theme = "furo"
 html_title = f"mcnet {release}"
 html_static_path = ["_static", "_vendor", "images"]
 html_css_files = ["mcnet.css"]
+html_js_files = ["live.js"]
 html_favicon = "_static/favicon.svg"
 html_show_sphinx = False
 html_copy_source = False

@@ -27,6 +27,7 @@ from story import Story
 
 KERNEL = {"display_name": "python3", "language": "python", "name": "python3"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
+STATE = "application/vnd.jupyter.widget-state+json"
 TIMED = re.compile(r"\b\d+(?:\.\d+)? ?(?:s|ms|seconds|minutes)\b")
 
 
@@ -51,6 +52,19 @@ def machine():
     return f"{os.cpu_count()} cores of {processor}{limit}, torch {version('torch')}"
 
 
+def as_stills(notebook):
+    "An explorer is kept as its still, which says what it shows: its own state holds a megabyte of pictures."
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "data-explorer" in output.get("data", {}).get("text/html", ""):
+                output.data.pop(WIDGET, None)
+    state = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
+    for name, model in [*state.items()]:
+        if model["model_module"] == "anywidget":
+            state.pop(model["state"].get("layout", "").removeprefix("IPY_MODEL_"), None)
+            state.pop(name)
+
+
 def execute(path):
     "Run one notebook in its folder; return its cells as they are to be written."
     stamp = {"code": Code().stamp(sources(json.loads(path.read_text(encoding="utf-8"))))}
@@ -70,6 +84,7 @@ def execute(path):
             cell.source, cell.outputs = kept.get(cell.id, cell.source), joined(cell.outputs)
     if any(TIMED.search(output.get("text", "")) for cell in code for output in cell.outputs):
         stamp["machine"] = machine()
+    as_stills(notebook)
     outputs = [output for cell in code for output in cell.get("outputs", [])]
     if not any(WIDGET in output.get("data", {}) for output in outputs):
         notebook.metadata.pop("widgets", None)  # of widgets that a test made and nobody shows

@@ -1,19 +1,22 @@
 "The explorer in a browser: as a file from a disk, and served by `mcnet explore`."
 
 import io
+import json
 import shutil
 import threading
+import urllib.parse
 
 import pytest
 import torch
 from PIL import Image
 
 from mcnet.animation.weights import load_network
-from mcnet.explore.engine import Engine, ExplorerState
+from mcnet.explore.engine import VIEWS, Engine, ExplorerState
 from mcnet.explore.oracles import draw_subject
 from mcnet.explore.page import write_page
 from mcnet.explore.serve import ExplorerServer
 from mcnet.explore.surgery import Surgery
+from mcnet.explore.views import look
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: chromium is not on the PATH")
@@ -109,12 +112,34 @@ def test_numbers_are_the_kernels(page, engine):
         {"frame": 12, "points": ((4, 0.3, 0.1),), "shears": ((2, 1.5, 0.1, 0.0, 1.0),)},
         {"frame": 1, "level": 0, "surgery": Surgery(control="values dealt anew", **cut)},
         {"frame": 1, "surgery": Surgery(control="same answer")},
+        {"frame": 12, "place": (0.2, 0.1), "hole": 0.4, "level": 3},
     ):
         state = start.replace(**changes)
         expected = engine.answer(state, TENSORS)
         found = page.evaluate(CHANGE, {name: value for name, value in state.to_dict().items() if name in changes})
         for name in TENSORS:
             torch.testing.assert_close(torch.tensor(found[name]), expected[name].flatten(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_views_say_what_python_says(page, engine, view):
+    "The words under a view, with their numbers."
+    state = ExplorerState(frame=2, view=view, keypoint=9)
+    page.evaluate(CHANGE, {"view": view, "keypoint": 9})
+    assert page.inner_text("[data-name=view] .legend").strip() == look(engine, state).words
+
+
+def test_what_is_only_looked_at_asks_nobody(page):
+    "Another pixel, channel or view: nothing is computed anew, and the ring says where the pixel looks."
+    page.evaluate(CHANGE, {"view": "warped"})
+    page.evaluate("() => { const app = document.querySelector('.mcnet-explorer').explorer; app.change({ place: [0.5, -0.2] }) }")
+    assert not page.evaluate("document.querySelector('.mcnet-explorer').explorer.busy()")
+    ring = page.locator("[data-name=source] circle.asked")
+    flow = page.evaluate("[...document.querySelector('.mcnet-explorer').explorer.answer.deformation.data]")
+    column, row = round(0.75 * 63), round(0.4 * 63)
+    x, y = flow[2 * (64 * row + column) :][:2]
+    assert abs(float(ring.get_attribute("cx")) - ((x + 1) / 2 * 63 + 0.5)) < 1e-3
+    assert abs(float(ring.get_attribute("cy")) - ((y + 1) / 2 * 63 + 0.5)) < 1e-3
 
 
 def test_joint_shuffle_changes_nothing(page):
@@ -208,16 +233,28 @@ def test_a_link_shows_the_same_picture(page, browser, served):
     fresh.close()
 
 
+def test_a_link_to_a_part(browser, served):
+    "A page that wants one panel gets one, in the light or in the dark."
+    fresh = browser.new_page()
+    part = urllib.parse.quote(json.dumps({"panels": ["stage"], "theme": "dark", "view": "pushed"}))
+    fresh.goto(f"{served}#{part}")
+    fresh.wait_for_selector(".stage .numbers:not(:empty)")
+    assert fresh.locator("section").count() == 1 and "orange" in fresh.inner_text("[data-name=view] .legend")
+    assert fresh.evaluate("getComputedStyle(document.querySelector('.mcnet-explorer')).backgroundColor") == "rgb(21, 24, 28)"
+    fresh.close()
+
+
 def test_the_tour_can_be_walked(page):
     page.get_by_role("button", name="take the tour").click()
     titles = []
-    for _ in range(16):
+    stops = page.evaluate("document.querySelector('.mcnet-explorer').explorer.setup.tour.length")
+    for _ in range(stops):
         titles.append(page.inner_text(".tour h3"))
         page.get_by_role("button", name="show me").click()
         settle(page)
         assert page.locator(".tour .answer").is_visible() and not page.inner_text(".message")
-        page.get_by_role("button", name="next").click() if len(titles) < 16 else None
-    assert len(set(titles)) == 16 and page.get_by_role("button", name="next").is_disabled()
+        page.get_by_role("button", name="next").click() if len(titles) < stops else None
+    assert len(set(titles)) == stops and page.get_by_role("button", name="next").is_disabled()
 
 
 def test_a_picture_of_ones_own(page):

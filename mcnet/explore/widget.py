@@ -9,6 +9,7 @@ import base64
 import html
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -30,6 +31,7 @@ from .tour import STOPS
 from .views import look, show_view
 from ..maps import lookup_table, show_attention, show_channels
 from ..memory.bank import attention_weights
+from ..memory.birth import read_births
 from ..memory.network import MCNet
 from ..plots import keypoint_colours, setup, show_image, show_keypoints
 
@@ -40,10 +42,10 @@ __all__ = ['WEB', 'PANELS', 'ELLIPSE', 'EXPORTED', 'WEB_PARTS', 'DRAWN', 'WORDS'
 
 # %% ../../nbs/explore/48_widget.ipynb #cf0f4d47
 WEB = Path(str(files("mcnet"))) / "explore" / "web"
-PANELS = "stage", "memory", "asking"  # of the explorer; a page shows all of them, or some
+PANELS = "stage", "memory", "asking", "birth"  # of the explorer; a page shows all of them, or some
 ELLIPSE = 0.08  # radius of the circle that a Jacobian maps to an ellipse, as in stage.js
 EXPORTED = "export default { render };\n"
-WEB_PARTS = "tensors", "drawing", "app", "stage", "memory", "asking", "tour", "explorer"
+WEB_PARTS = "tensors", "drawing", "app", "stage", "memory", "asking", "birth", "tour", "explorer"
 
 
 def module_text() -> str:
@@ -94,6 +96,18 @@ def _colours(points: int) -> dict[str, Any]:
     return {"sequential": as_array(table("attention")), "signed": as_array(table("channel")), "palette": hexed}
 
 
+def _births() -> dict[str, Any]:
+    "Page 10d's births: the maps as bytes, on one scale for all moments."
+    births = read_births()
+    kinds = {"bank": births.banks, "value": births.values}
+    limits = {kind: max(maps.abs().max().item() for maps in runs.values()) for kind, runs in kinds.items()}
+    found: dict[str, Any] = {"births": {"steps": births.steps, "limits": limits, "numbers": births.numbers}}
+    for kind, runs in kinds.items():
+        for run, maps in runs.items():
+            found[f"birth {kind} {run}"] = as_array((maps / limits[kind] * 127 + 128).round().to(torch.uint8))
+    return found
+
+
 def describe(
     engine: Engine,
     title: str,
@@ -105,7 +119,7 @@ def describe(
     for name, points in (("source", engine.source), ("driving", engine.driving)):
         found[f"{name}_value"] = as_array(points.value)
         found[f"{name}_jacobian"] = None if points.jacobian is None else as_array(points.jacobian)
-    return found | _colours(engine.source.value.shape[1]) | {
+    return found | _births() | _colours(engine.source.value.shape[1]) | {
         "title": title, "size": subject.source.shape[-1], "frames": len(subject.driving), "drawn": subject.drawn,
         "points": engine.source.value.shape[1], "channels": bank.shape[1], "grid": [*bank.shape[2:]],
         "levels": [[*feature.shape[2:]] for feature in engine.features[: engine.levels]],
@@ -155,7 +169,18 @@ def _draw_asking(engine: Engine, state: ExplorerState, made: dict[str, torch.Ten
     show_attention(rows[0, row * width + column], grid, axes[0], "where the pixel reads")
 
 
-DRAWN = {"stage": (4, _draw_stage), "memory": (1, _draw_memory), "asking": (1, _draw_asking)}
+def _draw_birth(engine: Engine, state: ExplorerState, made: dict[str, torch.Tensor], axes: list):
+    "Values with the consistency loss and without it, at one moment of a training."
+    births = read_births()
+    limit = max(maps.abs().max().item() for maps in births.values.values())
+    for ax, (run, name) in zip(axes, (("on", "with"), ("off", "without"))):
+        show_channels(births.values[run][state.moment], "channel", ax, limit=limit)
+        ax.set_title(f"values after {births.steps[state.moment]} steps\n{name} consistency loss")
+
+
+DRAWN = {
+    "stage": (4, _draw_stage), "memory": (1, _draw_memory), "asking": (1, _draw_asking), "birth": (2, _draw_birth),
+}  # fmt: skip
 
 
 def draw_still(
@@ -166,17 +191,19 @@ def draw_still(
     "What the panels of the explorer show in a state."
     made, count = engine.answer(state, ["image", "deformation", state.kind, "query", "key"]), 0
     whole = sum(DRAWN[panel][0] for panel in panels)
-    figure, axes = plt.subplots(1, whole, figsize=(2.4 * whole, 2.9), squeeze=False)
+    columns = whole if whole < 6 else 4
+    rows = math.ceil(whole / columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(2.4 * columns, 2.9 * rows), squeeze=False)
     for panel in panels:
         width, draw = DRAWN[panel]
-        draw(engine, state, made, axes[0, count : count + width].tolist())
+        draw(engine, state, made, axes.flat[count : count + width].tolist())
         count += width
     return figure
 
 # %% ../../nbs/explore/48_widget.ipynb #76ead383
 WORDS = {
     "stage": "source, driving frame, prediction, and a view of it: ", "memory": "the memory's maps",
-    "asking": "where one pixel reads",
+    "asking": "where one pixel reads", "birth": "a memory while it is trained",
 }  # fmt: skip
 
 

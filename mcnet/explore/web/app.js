@@ -24,7 +24,7 @@ function faultOf(setup, state) {
   const beyond = [...state.points, ...state.shears].find(([k]) => !(k >= 0 && k < setup.points));
   if (beyond) return `there is no keypoint ${beyond[0]}; this network has ${setup.points}, counted from 0`;
   if (!(surgery.sharpness > 0 && surgery.sharpness <= 32)) return `sharpness is ${surgery.sharpness}; choose more than 0, up to 32; 1 is as trained`;
-  for (const [name, count] of [["frame", setup.frames], ["level", setup.levels.length], ["channel", setup.channels], ["keypoint", setup.points]]) {
+  for (const [name, count] of [["frame", setup.frames], ["level", setup.levels.length], ["channel", setup.channels], ["keypoint", setup.points], ["moment", setup.births.steps.length]]) {
     if (!Number.isInteger(state[name]) || state[name] < 0 || state[name] >= count) return `${name} is ${state[name]}; choose 0 to ${count - 1}`;
   }
   if (!(state.hole >= 0 && state.hole <= 1)) return `hole is ${state.hole}; choose a radius from 0, which is none, to 1`;

@@ -5,7 +5,7 @@ function render({ model, el }) {
   const tell = (text) => { message.textContent = text; };
   const app = createApp(model, tell);
   const stage = stagePanel(app), tour = tourPanel(app);
-  const chosen = { stage, memory: memoryPanel(app), asking: askingPanel(app) }, whole = Object.keys(chosen).every((name) => app.setup.panels.includes(name));
+  const chosen = { stage, memory: memoryPanel(app), asking: askingPanel(app), birth: birthPanel(app) }, whole = Object.keys(chosen).every((name) => app.setup.panels.includes(name));
   const panels = [...(whole ? [tour] : []), ...app.setup.panels.map((name) => chosen[name])];
   panels.forEach(app.add);
 

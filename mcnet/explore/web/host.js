@@ -28,7 +28,14 @@ function linked(setup) {
   try {
     given = JSON.parse(decodeURIComponent(location.hash.slice(1)) || "{}");
   } catch { /* a damaged link opens the first state */ }
-  const { panels = [], ...state } = given, known = [panels].flat().filter((name) => setup.panels.includes(name));
+  const { panels = [], theme, ...state } = given, known = [panels].flat().filter((name) => setup.panels.includes(name));
+  if (theme === "light" || theme === "dark") {
+    document.body.dataset.theme = theme;
+    document.documentElement.style.colorScheme = theme;
+  }
+  if (window.parent !== window) {  // within another page, which gives as much room as is needed
+    new ResizeObserver(() => window.parent.postMessage({ mcnetHeight: Math.ceil(document.body.getBoundingClientRect().height) + 2 }, "*")).observe(document.body);
+  }
   return { setup: known.length ? { ...setup, panels: known } : setup, state };
 }
 

@@ -127,7 +127,7 @@ function stagePanel(app) {
   const box = element("section", { class: "stage", "aria-label": "pictures" },
     element("div", { class: "row" },
       put("source", "source", [looking, sourcePoints], element("span", { class: "legend" }, "ring: where the marked pixel looks")), put("driving", drivingTitle),
-      put("image", "prediction", [marker, points], element("span", { class: "legend" }, "square: the marked pixel, click to mark another")), put("view", views.box, [lines], legend)),
+      put("image", "prediction", [marker, points], element("span", { class: "legend" }, "square: click to mark another pixel")), put("view", views.select, [lines], legend)),
     element("div", { class: "controls" }, frame.box, oracle.box,
       button("let go of the keypoints", () => app.change({ points: [], shears: [] })),
       element("label", { class: "tick" }, element("input", { type: "checkbox", checked: true, onchange: (e) => box.classList.toggle("bare", !e.target.checked) }), "keypoints")),

@@ -8,6 +8,9 @@ function tourPanel(app) {
     app.change(withDefaults(app.start, stops[at].state));
     answer.hidden = false;
     show.hidden = true;
+    app.element.style.setProperty("--below", `${box.offsetHeight + 8}px`);  // the tour stays in sight, and covers nothing that is shown
+    const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    app.element.querySelector(`section.${stops[at].panel}`).scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
   });
   const go = (step) => { at = Math.min(stops.length - 1, Math.max(0, at + step)); draw(); title.focus(); };
   const back = button("back", () => go(-1)), next = button("next", () => go(1)), leave = button("leave the tour", () => { box.hidden = true; });
@@ -16,7 +19,7 @@ function tourPanel(app) {
   title.tabIndex = -1;
   function draw() {
     const stop = stops[at];
-    title.textContent = stop.title;
+    title.textContent = `${at + 1} · ${stop.title}`;
     question.textContent = stop.question;
     answer.textContent = stop.answer;
     answer.hidden = true;
