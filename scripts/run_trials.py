@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from mcnet.baseline.generator import Generator
 from mcnet.baseline.keypoints import KeypointConfig
 from mcnet.baseline.motion import MotionConfig
 from mcnet.core import Compensated, Context, Keypoints
@@ -87,9 +88,9 @@ VARIANTS = {  # name: the parts, and what is unlike in the training
 }
 
 
-def run(name: str, seed: int, train: TrialPairs, judges: TrialPairs):
-    "One training; returns the painter and (people, 2) scores."
-    config, changes = VARIANTS[name]
+def build(name: str, seed: int) -> Generator:
+    "The untrained painter of a variant."
+    config, _ = VARIANTS[name]
     torch.manual_seed(1_000 + seed)
     compensator = build_compensator(config)
     if name == "silent":
@@ -100,8 +101,13 @@ def run(name: str, seed: int, train: TrialPairs, judges: TrialPairs):
         compensator = control
     if name == "iscm-sealed":
         compensator.memory = Sealed(compensator.memory)
-    painter = make_painter(config.generator, compensator, seed)
-    train.config = TASK.replace(**changes)
+    return make_painter(config.generator, compensator, seed)
+
+
+def run(name: str, seed: int, train: TrialPairs, judges: TrialPairs):
+    "One training; returns the painter and (people, 2) scores."
+    painter = build(name, seed)
+    train.config = TASK.replace(**VARIANTS[name][1])
     train_painter(painter, train, seed)
     return painter, hidden_psnr(painter, judges)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -119,6 +119,7 @@ def train_painter(
     painter: Generator,
     pairs: TrialPairs,
     seed: int,  # of the order of the data
+    watch: Callable[[int], object] = lambda step: None,  # called before each step, and at the end
 ) -> list[tuple[int, float]]:  # step, loss
     "L1 and consistency, Adam, one cycle, bfloat16 where there is any: the same for everybody."
     config = pairs.config
@@ -132,6 +133,7 @@ def train_painter(
     painter.train()
     history = []
     for step, task in zip(range(config.steps), pairs.stream(seed)):
+        watch(step)
         with torch.autocast("cpu", torch.bfloat16, enabled=half_precision("cpu")):
             image, _, compensated = paint(painter, task)
         error = (image.float() - task.pair.driving).abs().mean()
@@ -141,6 +143,7 @@ def train_painter(
         optimiser.step()
         schedule.step()
         history.append((step, error.item()))
+    watch(config.steps)
     painter.eval()
     return history
 
