@@ -132,8 +132,8 @@ def test_views_say_what_python_says(page, engine, view):
 def test_what_is_only_looked_at_asks_nobody(page):
     "Another pixel, channel or view: nothing is computed anew, and the ring says where the pixel looks."
     page.evaluate(CHANGE, {"view": "warped"})
-    page.evaluate("() => { const app = document.querySelector('.mcnet-explorer').explorer; app.change({ place: [0.5, -0.2] }) }")
-    assert not page.evaluate("document.querySelector('.mcnet-explorer').explorer.busy()")
+    app = "document.querySelector('.mcnet-explorer').explorer"
+    assert not page.evaluate(f"() => {{ {app}.change({{ place: [0.5, -0.2] }}); return {app}.busy() }}")
     ring = page.locator("[data-name=source] circle.asked")
     flow = page.evaluate("[...document.querySelector('.mcnet-explorer').explorer.answer.deformation.data]")
     column, row = round(0.75 * 63), round(0.4 * 63)
@@ -240,7 +240,8 @@ def test_a_link_to_a_part(browser, served):
     fresh.goto(f"{served}#{part}")
     fresh.wait_for_selector(".stage .numbers:not(:empty)")
     assert fresh.locator("section").count() == 1 and "orange" in fresh.inner_text("[data-name=view] .legend")
-    assert fresh.evaluate("getComputedStyle(document.querySelector('.mcnet-explorer')).backgroundColor") == "rgb(21, 24, 28)"
+    ground = fresh.evaluate("getComputedStyle(document.querySelector('.mcnet-explorer')).backgroundColor")
+    assert ground == "rgb(21, 24, 28)"
     fresh.close()
 
 

@@ -115,11 +115,13 @@ def describe(
     "Sizes, names, pictures, keypoints, colours, the first state and the tour."
     subject, bank, found = engine.subject, engine.memory.bank(), {}
     view = "error" if subject.drawn else "warped"  # nobody knows the truth of a photograph
-    start = ExplorerState(frame=min(2, len(subject.driving) - 1), level=min(1, engine.levels - 1), view=view)
+    births, last = _births(), len(read_births().steps) - 1
+    frame, level = min(2, len(subject.driving) - 1), min(1, engine.levels - 1)
+    start = ExplorerState(frame=frame, level=level, view=view, moment=last)
     for name, points in (("source", engine.source), ("driving", engine.driving)):
         found[f"{name}_value"] = as_array(points.value)
         found[f"{name}_jacobian"] = None if points.jacobian is None else as_array(points.jacobian)
-    return found | _births() | _colours(engine.source.value.shape[1]) | {
+    return found | births | _colours(engine.source.value.shape[1]) | {
         "title": title, "size": subject.source.shape[-1], "frames": len(subject.driving), "drawn": subject.drawn,
         "points": engine.source.value.shape[1], "channels": bank.shape[1], "grid": [*bank.shape[2:]],
         "levels": [[*feature.shape[2:]] for feature in engine.features[: engine.levels]],
@@ -166,7 +168,7 @@ def _draw_asking(engine: Engine, state: ExplorerState, made: dict[str, torch.Ten
     temperature = engine.memory.temperature / state.surgery.sharpness
     rows = attention_weights(made["query"][None], made["key"][None], temperature)
     grid = made["key"].shape[1], made["key"].shape[2]
-    show_attention(rows[0, row * width + column], grid, axes[0], "where the pixel reads")
+    show_attention(rows[0, row * width + column], grid, axes[0], "where the pixel reads", bar=False)
 
 
 def _draw_birth(engine: Engine, state: ExplorerState, made: dict[str, torch.Tensor], axes: list):
@@ -174,7 +176,7 @@ def _draw_birth(engine: Engine, state: ExplorerState, made: dict[str, torch.Tens
     births = read_births()
     limit = max(maps.abs().max().item() for maps in births.values.values())
     for ax, (run, name) in zip(axes, (("on", "with"), ("off", "without"))):
-        show_channels(births.values[run][state.moment], "channel", ax, limit=limit)
+        show_channels(births.values[run][state.moment], "channel", ax, columns=6, limit=limit)
         ax.set_title(f"values after {births.steps[state.moment]} steps\n{name} consistency loss")
 
 
@@ -193,7 +195,7 @@ def draw_still(
     whole = sum(DRAWN[panel][0] for panel in panels)
     columns = whole if whole < 6 else 4
     rows = math.ceil(whole / columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.4 * columns, 2.9 * rows), squeeze=False)
+    figure, axes = plt.subplots(rows, columns, figsize=(2.4 * columns, 2.9 * rows), squeeze=False, layout="constrained")
     for panel in panels:
         width, draw = DRAWN[panel]
         draw(engine, state, made, axes.flat[count : count + width].tolist())

@@ -9,7 +9,7 @@ function birthPanel(app) {
     element("h3", {}, "The birth of a bank"),
     element("p", { class: "legend" }, "Not this network's, but that of a painter of 32 × 32 pixels from the course, trained twice from the same start: what differs is the consistency loss, which pulls values towards the features of faces."),
     element("div", { class: "controls" }, moment.box),
-    element("div", { class: "row" }, runs.flatMap(([run, name], r) => kinds.map(([kind, what], k) => figure(`${what} ${name}`, sheets[r][k])))),
+    element("div", { class: "row" }, ...runs.flatMap(([run, name], r) => kinds.map(([kind, what], k) => figure(`${what} ${name}`, sheets[r][k])))),
     legend, words);
 
   return {

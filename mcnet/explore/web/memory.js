@@ -14,7 +14,7 @@ function memoryPanel(app) {
   const range = element("span", { class: "legend" }), done = element("p", { class: "done" });
   let painting = false, swapping = false, order = [], columns = 16, first = null;
 
-  const paintTick = element("input", { type: "checkbox", onchange: (event) => { painting = event.target.checked; } });
+  const paintTick = element("input", { type: "checkbox", onchange: (event) => { painting = event.target.checked; large.classList.toggle("painting", painting); } });
   const swapButton = button("swap with …", () => { swapping = !swapping; app.draw(); }, { "aria-pressed": "false" });
   const withGain = (channel, factor) => [...app.state.surgery.gains.filter(([c]) => c !== channel), ...(factor === 1 ? [] : [[channel, factor]])];
   const gainOf = (channel) => app.state.surgery.gains.find(([c]) => c === channel)?.[1] ?? 1;
