@@ -209,23 +209,32 @@ def _show_entries(view: View, asked: int, entry: int, ax):
         ax.axvline(entry, color="C3", linewidth=1)
 
 
-def _show_heard(view: View, asked: int, question: int, axes):
-    "What the chosen question hears: places of a map, or the entries it hears most."
+def _show_heard(view: View, asked: int, question: int, ax):
+    "The entries that the chosen question hears most."
     look = view.looks["as learned"][asked]
     shares, kinds = look.shares[question], look.entries
     kind = kinds.get("picture") or kinds.get("value") or next(iter(kinds.values()))
-    for ax in axes:
-        ax.set_axis_off()
-    best = [int(m) for m in shares.topk(min(len(axes), len(shares))).indices if shares[m] > 0]
-    for ax, m in zip(axes, best):
-        title = f"{view.entry(int(look.order[m]))}\n{shares[m]:.1%}"
+    ax.set_axis_off()
+    ax.set_title(f"question {question} hears {perplexity(shares):.3g} of {len(shares)} entries")
+    best = [int(m) for m in shares.topk(min(5, len(shares))).indices if shares[m] > 0]
+    limit = kind.tensor.abs().max().item() or None
+    for slot, m in enumerate(best):
+        inner, thing = ax.inset_axes((0.2 * slot, 0.1, 0.19, 0.6)), kind.tensor[0, m]
         if form_of(kind.tensor[0], kind.grid) == "pictures":
-            show_image(kind.tensor[0, m].clamp(0, 1), ax, title)
+            show_image(thing.clamp(0, 1), inner)
         else:
-            limit = kind.tensor.abs().max().item()
-            show_map(kind.tensor[0, m].reshape(-1, 1), "channel", ax, title, limit=limit or None, bar=False)
-            ax.set_title(title)
-            ax.set_aspect("auto")
+            show_map(thing if thing.ndim == 2 else thing.reshape(-1, 1), "channel", inner, limit=limit, bar=False)
+            inner.set_aspect("equal" if thing.ndim == 2 else "auto")
+        inner.set_title(f"{view.entry(int(look.order[m]))}\n{shares[m]:.1%}", fontsize=9)
+
+
+def _show_controls(view: View, asked: int, ax):
+    "How far each control moves the answers."
+    for row, control in enumerate([*COPIES][1:]):
+        share = view.moved(control, asked).mean().item()
+        ax.barh(row, share, height=0.4, color="C0")
+        ax.text(0, row - 0.28, f"{control}: {f'{share:.1%}' if share > 1e-5 else 'nothing'}", va="bottom", fontsize=10)
+    ax.set(title="how far the answers move", yticks=[], xlabel="1 = an answer's size", ylim=(3.4, -0.8))
 
 # %% ../../nbs/explore/49c_viewer.ipynb #ae984aca
 def draw_view(
@@ -236,7 +245,6 @@ def draw_view(
     "Who asks, who hears what, what one question hears; the entries, their use, and what moves the answer."
     look, question = view.looks["as learned"][asked], view.first(asked) if question is None else question
     shares, usage = look.shares, view.usage[asked]
-    entry, heard = int(shares[question].argmax()), perplexity(shares[question])
     figure = plt.figure(figsize=(12, 5.6))
     grid = figure.add_gridspec(2, 3, width_ratios=[1, 1.25, 1.25])
     figure.suptitle(view.title)
@@ -249,22 +257,13 @@ def draw_view(
     if places:
         show_attention(shares[question], places, figure.add_subplot(grid[0, 2]), f"question {question} hears")
     else:
-        inner = figure.add_subfigure(grid[0, 2])
-        inner.suptitle(f"question {question} hears {heard:.3g} of {len(shares[0])}", fontsize=11)
-        _show_heard(view, asked, question, inner.subplots(1, min(5, len(shares[0])), squeeze=False)[0])
-    _show_entries(view, asked, entry, figure.add_subplot(grid[1, 0]))
+        _show_heard(view, asked, question, figure.add_subplot(grid[0, 2]))
+    _show_entries(view, asked, int(shares[question].argmax()), figure.add_subplot(grid[1, 0]))
     ax = figure.add_subplot(grid[1, 1])
-    ax.bar(range(len(usage.shares)), usage.shares * len(usage.shares), width=1.0)
+    ax.stairs(usage.shares * len(usage.shares), fill=True)
     words = f"one question hears {usage.mean_perplexity:.3g}, all together {usage.perplexity_of_mean:.3g}, dead {usage.dead}"
     ax.set(title=words, xlabel="entry", ylabel="heard (1 = an equal share)")
-    ax = figure.add_subplot(grid[1, 2])
-    for row, control in enumerate([*COPIES][1:]):
-        share = view.moved(control, asked).mean().item()
-        ax.barh(row, share, color="C0")
-        ax.text(share, row, f" {share:.1%}" if share > 1e-5 else " nothing", va="center")
-    ax.set(title="how far the answers move", yticks=range(4), xlabel="1 = an answer's size", xlim=(0, ax.get_xlim()[1] * 1.2))
-    ax.set_yticklabels([*COPIES][1:])
-    ax.invert_yaxis()
+    _show_controls(view, asked, figure.add_subplot(grid[1, 2]))
     return figure
 
 # %% ../../nbs/explore/49c_viewer.ipynb #1446a81d

@@ -113,13 +113,19 @@ function drawBars(canvas, values, highest, chosen, upright = true) {
   });
 }
 
+// what is measured along time, the first of its numbers below
+function drawTrack(canvas, { shape: [height, width], data }, table) {
+  const turned = Float32Array.from(data, (_, n) => data[(height - 1 - Math.floor(n / width)) * width + (n % width)]);
+  drawMap(canvas, turned, height, width, table, turned.reduce((a, b) => Math.min(a, b)), turned.reduce((a, b) => Math.max(a, b)));
+}
+
 const columnsOf = (count, height, width) => Math.min(count, Math.max(1, Math.ceil(Math.sqrt((count * height) / width))));
 const gridOf = (count, [, , height, width]) => ({ columns: columnsOf(count, height, width), rows: Math.ceil(count / columnsOf(count, height, width)) });
 
 // pictures (M, 3, h, w) or maps (M, 1, h, w) side by side, in a given order
 function drawAlbum(canvas, { shape: [, depth, height, width], data }, order, columns, table, gap = 1) {
   const rows = Math.ceil(order.length / columns), limit = depth === 3 ? 1 : largestOf(data) || 1, area = height * width;
-  Object.assign(canvas, { width: columns * (width + gap), height: rows * (height + gap) });
+  Object.assign(canvas, { width: columns * (width + gap) - gap, height: rows * (height + gap) - gap });
   const context = canvas.getContext("2d"), one = document.createElement("canvas");
   order.forEach((m, slot) => {
     const inner = data.subarray(m * depth * area, (m + 1) * depth * area);
@@ -156,18 +162,22 @@ function questionPanel(viewer, act) {
     return { ...shape, count, slot: viewer.state.question };
   };
   const main = chooser("who asks", "question", geometry, (question) => act({ question }));
-  const inverse = chooser("", "question, among those who hear the chosen entry", geometry, (question) => act({ question }), legend);
+  const inRow = () => (viewer.asked().grid ? geometry() : { ...geometry(), rows: 1, columns: viewer.questions() });
+  const inverse = chooser("", "question, among those who hear the chosen entry", inRow, (question) => act({ question }), legend);
   const mosaic = chooser("all answers, each at its place", "question, among the answers", geometry, (question) => act({ question }));
-  const box = element("section", { class: "questions", "aria-label": "the questions" }, main.box, told, mosaic.box, inverse.box);
+  const box = element("section", { class: "questions", "aria-label": "the questions" }, main.box, mosaic.box, inverse.box);
+  main.box.append(told);
   return { box, draw() {
     const { grid, picture, track, pictures } = viewer.asked(), { rows, columns, count } = geometry(), { answer, form } = viewer.look();
     const n = viewer.state.question, heard = perplexity(viewer.shares());
     const text = `${viewer.questionName(n)} hears ${heard.toPrecision(3)} of ${viewer.entries()} entries`;
     const numbers = Array.from({ length: count }, (_, k) => k), counts = () => Float32Array.from(numbers, (k) => perplexity(viewer.shares(k)));
+    box.classList.toggle("places", !!grid);
     main.box.classList.toggle("wide", !grid && (!pictures || !!track));
+    main.box.classList.toggle("bars", !(picture || track || pictures || grid));
     main.draw((canvas) => {
       if (picture) drawPicture(canvas, picture);
-      else if (track) drawMap(canvas, track.data, ...track.shape, sequential.data, Math.min(...track.data), Math.max(...track.data));
+      else if (track) drawTrack(canvas, track, sequential.data);
       else if (pictures) drawAlbum(canvas, pictures, numbers, columns, signed.data);
       else if (grid) drawMap(canvas, counts(), rows, columns, sequential.data, 1, viewer.entries());
       else drawBars(canvas, counts(), viewer.entries(), n);
@@ -176,10 +186,9 @@ function questionPanel(viewer, act) {
     told.textContent = picture || track || pictures ? "" : grid ? `bright: hears many of the ${viewer.entries()} entries` : "how many entries each of them hears";
     mosaic.box.hidden = !(grid && form === "pictures");
     if (!mosaic.box.hidden) mosaic.draw((canvas) => drawAlbum(canvas, answer, numbers, columns, signed.data, 0), text);
-    inverse.box.hidden = !(grid || track);
     const hearers = viewer.hearers(), most = largestOf(hearers), name = viewer.entryName(viewer.state.entry);
     inverse.caption.textContent = `who hears ${name}`;
-    inverse.box.classList.toggle("wide", !grid);
+    ["wide", "bars"].forEach((word) => inverse.box.classList.toggle(word, !grid));
     inverse.draw((canvas) => (grid ? drawMap(canvas, hearers, rows, columns, sequential.data, 0, most) : drawBars(canvas, hearers, most, n)), `${viewer.questionName(n)} hears ${percentOf(hearers[n])} of ${name}`);
     legend.replaceChildren(...(grid ? legendOf(sequential.data, "0", percentOf(most)) : [`0 to ${percentOf(most)}`]));
   } };
@@ -261,13 +270,13 @@ function entryPanel(viewer, act) {
 function matrixPanel(viewer, act) {
   const { sequential } = viewer.setup, matrix = element("canvas", { tabindex: "0", role: "application" }), row = element("i", { class: "mark" }), column = element("i", { class: "mark" });
   const above = canvasOf(""), beside = canvasOf(""), below = canvasOf(""), legend = element("p", { class: "legend" });
-  const line = (text) => element("span", { class: "axis" }, text), hears = line(""), heard = line("");
+  const line = (text) => element("span", { class: "axis" }, text), hears = line("");
   const box = element("section", { class: "matrix", "aria-label": "who hears what" },
     element("h3", {}, "Who hears what"),
     element("div", { class: "joint" },
       hears, element("span"), above, element("span"),
       element("div", { class: "frame" }, matrix, row, column), beside,
-      below, element("span"), line("how often each entry is heard: all questions together"), heard),
+      below, element("span"), line("how often each entry is heard by all questions together")),
     legend);
   matrix.addEventListener("pointerdown", (event) => {
     const [n, slot] = cellAt(event, matrix, viewer.questions(), viewer.entries());
@@ -291,10 +300,10 @@ function matrixPanel(viewer, act) {
     drawBars(beside, hearers, largestOf(hearers), question, false);
     drawBars(below, Float32Array.from(order, (m) => use[m]), largestOf(use), slot);
     hears.textContent = `what ${viewer.questionName(question)} hears of each entry (highest ${percentOf(largestOf(own))})`;
-    heard.textContent = `who hears ${name}`;
-    for (const [canvas, text] of [[above, hears.textContent], [beside, heard.textContent], [below, "how often each entry is heard"]]) canvas.setAttribute("aria-label", text);
+    for (const [canvas, text] of [[above, hears.textContent], [beside, `who hears ${name}`], [below, "how often each entry is heard"]]) canvas.setAttribute("aria-label", text);
     matrix.setAttribute("aria-label", `who hears what: ${viewer.questionName(question)} hears ${percentOf(viewer.shares()[entry])} of ${name}; up and down choose the question, left and right the entry`);
-    legend.replaceChildren(`${count} questions downwards, ${width} entries to the right, sorted by ${SORTS[viewer.state.sort]}: `, ...legendOf(sequential.data, "0", percentOf(most)));
+    legend.replaceChildren(`${count} questions downwards, ${width} entries to the right, sorted by ${SORTS[viewer.state.sort]}; beside them, who hears ${name} (highest ${percentOf(largestOf(hearers))}). `,
+      ...legendOf(sequential.data, "0", percentOf(most)));
   } };
 }
 
@@ -317,6 +326,7 @@ function controlPanel(viewer, act) {
       all.textContent = n ? movedBy(mean[n]) : "–";
       own.textContent = n ? movedBy(moved[n][viewer.state.question]) : "–";
       bar.style.width = `${(100 * mean[n]) / most}%`;
+      bar.parentNode.hidden = !n;
     });
   } };
 }
