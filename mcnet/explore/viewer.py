@@ -168,13 +168,13 @@ def _show_questions(view: View, asked: int, question: int, ax):
         show_map(perplexity(shares).reshape(one.grid), "energy", ax, bar=False)
         ax.scatter(*divmod(question, one.grid[1])[::-1], **mark)
     elif one.track is not None:
-        ax.imshow(one.track, aspect="auto", origin="lower", extent=(0, len(shares), 0, len(one.track)))
+        ax.imshow(one.track.numpy(), aspect="auto", origin="lower", extent=(0, len(shares), 0, len(one.track)))
         ax.axvline(question + 0.5, color="C3", linewidth=2)
         ax.set(yticks=[], xlabel="question")
     elif one.pictures is not None:
         _show_album(one.pictures, ax, question)
     else:
-        ax.bar(range(len(shares)), perplexity(shares), color=["C3" if n == question else "C0" for n in range(len(shares))])
+        ax.bar(range(len(shares)), perplexity(shares).numpy(), color=["C3" if n == question else "C0" for n in range(len(shares))])
         ax.set(xlabel="question", ylabel="hears as many entries")
     ax.set_title(f"{len(shares)} questions" + f", {one.name}" * bool(one.name))
 
@@ -218,14 +218,18 @@ def _show_heard(view: View, asked: int, question: int, ax):
     ax.set_title(f"question {question} hears {perplexity(shares):.3g} of {len(shares)} entries")
     best = [int(m) for m in shares.topk(min(5, len(shares))).indices if shares[m] > 0]
     limit = kind.tensor.abs().max().item() or None
-    for slot, m in enumerate(best):
-        inner, thing = ax.inset_axes((0.2 * slot, 0.1, 0.19, 0.6)), kind.tensor[0, m]
-        if form_of(kind.tensor[0], kind.grid) == "pictures":
-            show_image(thing.clamp(0, 1), inner)
-        else:
-            show_map(thing if thing.ndim == 2 else thing.reshape(-1, 1), "channel", inner, limit=limit, bar=False)
-            inner.set_aspect("equal" if thing.ndim == 2 else "auto")
-        inner.set_title(f"{view.entry(int(look.order[m]))}\n{shares[m]:.1%}", fontsize=9)
+    shown = [(kind.tensor[0, m], f"{view.entry(int(look.order[m]))}\n{shares[m]:.1%}") for m in best]
+    below = [] if view.asked[asked].pictures is None else [(view.asked[asked].pictures[question], "question")]
+    below += [(look.answer[question], "answer")] if form_of(look.answer) == "pictures" else []
+    for row, things in enumerate((shown, below)):
+        for slot, (thing, title) in enumerate(things):
+            inner = ax.inset_axes((0.2 * slot, (0.42, 0.0)[row] if below else 0.1, 0.19, 0.33 if below else 0.6))
+            if thing.ndim == 3:
+                show_image(thing.clamp(0, 1), inner)
+            else:
+                show_map(thing if thing.ndim == 2 else thing.reshape(-1, 1), "channel", inner, limit=limit, bar=False)
+                inner.set_aspect("equal" if thing.ndim == 2 else "auto")
+            inner.set_title(title, fontsize=9)
 
 
 def _show_controls(view: View, asked: int, ax):
@@ -235,6 +239,7 @@ def _show_controls(view: View, asked: int, ax):
         ax.barh(row, share, height=0.4, color="C0")
         ax.text(0, row - 0.28, f"{control}: {f'{share:.1%}' if share > 1e-5 else 'nothing'}", va="bottom", fontsize=10)
     ax.set(title="how far the answers move", yticks=[], xlabel="1 = an answer's size", ylim=(3.4, -0.8))
+    ax.spines.left.set_visible(False)
 
 # %% ../../nbs/explore/49c_viewer.ipynb #ae984aca
 def draw_view(
@@ -260,7 +265,7 @@ def draw_view(
         _show_heard(view, asked, question, figure.add_subplot(grid[0, 2]))
     _show_entries(view, asked, int(shares[question].argmax()), figure.add_subplot(grid[1, 0]))
     ax = figure.add_subplot(grid[1, 1])
-    ax.stairs(usage.shares * len(usage.shares), fill=True)
+    ax.stairs((usage.shares * len(usage.shares)).numpy(), fill=True)
     words = f"one question hears {usage.mean_perplexity:.3g}, all together {usage.perplexity_of_mean:.3g}, dead {usage.dead}"
     ax.set(title=words, xlabel="entry", ylabel="heard (1 = an equal share)")
     _show_controls(view, asked, figure.add_subplot(grid[1, 2]))
@@ -322,7 +327,7 @@ def describe_view(
     if size > LARGEST_VIEW:
         questions, entries = view.looks["as learned"][0].shares.shape
         sizes = f"{size / 1e6:.0f} MB of tensors, a page carries {LARGEST_VIEW / 1e6:.0f}"
-        raise UserError(f"this view has {sizes}; ask fewer than {questions} questions, or of fewer than {entries} entries")
+        raise UserError(f"this view has {sizes}; ask fewer than {questions:,} questions, or of fewer than {entries:,} entries")
     table = lambda quantity: as_array(torch.as_tensor(lookup_table(quantity)))
     question, kinds = view.first(), view.looks["as learned"][0].entries
     start = {

@@ -333,7 +333,7 @@ function controlPanel(viewer, act) {
 
 function render({ model, el }) {
   const viewer = createViewer(unpackView(model.get("setup"))), { setup } = viewer;
-  const act = (patch) => {
+  const act = viewer.choose = (patch) => {
     viewer.accept(patch);
     model.set("state", viewer.state);
     model.save_changes();
