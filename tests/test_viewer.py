@@ -166,6 +166,8 @@ def test_keyboard_alone(page, view):
 def test_controls(page, view):
     "Dealt anew together: other places, the same answer; the pictures go with their names."
     page.get_by_label("keys and values dealt anew").check()
+    placed = state_of(page)["entry"]  # the chosen entry is followed
+    assert placed == view.looks["keys and values dealt anew"][1].order.tolist().index(START["entry"])
     assert page.locator(".trials tr").last.inner_text().count("nothing") == 2
     order = view.looks["values dealt anew"][1].order.tolist()
     assert page.evaluate(f"{ROOT}.entryName(0)") == f"code {order[0]}"
@@ -194,10 +196,11 @@ def test_along_time(opened, along):
     assert "8 entries of 3 numbers" in page.inner_text(".entries")
 
 
-@pytest.mark.parametrize("width", [360, 700, 1280])
-def test_fits_and_is_dark(opened, view, width):
-    page = opened(view, viewport={"width": width, "height": 800}, color_scheme="dark")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+def test_fits_and_is_dark(opened, view):
+    page = opened(view, color_scheme="dark")
+    for width in (360, 700, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
     paper = page.evaluate("getComputedStyle(document.querySelector('.mcnet-viewer')).backgroundColor")
     assert max(map(int, paper.removeprefix("rgb(").removesuffix(")").split(","))) < 60
 

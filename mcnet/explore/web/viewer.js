@@ -63,11 +63,28 @@ function createViewer(setup) {
     next.asked = number(next.asked, setup.asked.length);
     if (!setup.controls.includes(next.control)) next.control = viewer.state.control;
     if (!(next.sort in SORTS)) next.sort = viewer.state.sort;
+    if (patch.question === undefined) next.question = samePlace(setup.asked[viewer.state.asked].grid, setup.asked[next.asked].grid, next.question);
+    if (patch.entry === undefined) next.entry = sameEntry(setup.looks, viewer.state, next);
     const { shares, entries } = setup.looks[next.control][next.asked];
     if (!(next.kind in entries)) next.kind = viewer.state.kind in entries ? viewer.state.kind : Object.keys(entries)[0];
     viewer.state = { ...next, question: number(next.question, shares.shape[0]), entry: number(next.entry, shares.shape[1]) };
   };
   return viewer;
+}
+
+// the question at the same place of another grid
+function samePlace(from, to, question) {
+  if (!from || !to) return question;
+  const scaled = (n, k) => Math.floor(((n + 0.5) / from[k]) * to[k]);
+  return scaled(Math.floor(question / from[1]), 0) * to[1] + scaled(question % from[1], 1);
+}
+
+// where the chosen entry stands when keys and values are dealt together, and where it stood
+function sameEntry(looks, from, to) {
+  if (from.control === to.control || from.asked !== to.asked) return to.entry;
+  const dealt = ({ control, asked }) => (control.startsWith("keys and values") ? looks[control][asked].order : null), before = dealt(from), after = dealt(to);
+  const own = before ? before[to.entry] : to.entry;
+  return after ? after.indexOf(own) : own;
 }
 
 // ---- pieces
