@@ -13,6 +13,19 @@ from mcnet.memory.protocol import Memory, mix, pick
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: chromium is not on the PATH")
 ROOT = "document.querySelector('.mcnet-viewer').viewer"
+NOTEBOOK = """async ([module, text]) => {
+  const bytes = (value) => new DataView(Uint8Array.from(atob(value), (c) => c.charCodeAt(0)).buffer);
+  const setup = JSON.parse(text, (key, value) => (key === "data" ? bytes(value) : value)), heard = {};
+  const values = { setup, state: { question: 3 } }, set = (name, value) => { values[name] = value; };
+  const model = { get: (name) => values[name], set, save_changes() {}, on: (name, act) => { heard[name] = act; } };
+  const { default: made } = await import(URL.createObjectURL(new Blob([module], { type: "text/javascript" })));
+  made.render({ model, el: document.body });
+  const first = document.querySelector(".mcnet-viewer").viewer.state.question;
+  values.state = { control: "silenced" };
+  heard["change:state"]();
+  document.querySelector(".heard button").click();
+  return [first, values.state];
+}"""
 START = {"asked": 1, "question": 14, "entry": 0, "kind": "value", "control": "as learned", "sort": "number"}
 
 
@@ -155,12 +168,16 @@ def test_keyboard_alone(page, view):
         page.keyboard.press(key)
     assert (state_of(page)["question"], state_of(page)["entry"]) == (18, 2)
     assert "place (3, 0) hears" in page.get_attribute(".matrix canvas[tabindex]", "aria-label")
+    page.locator(".heard button").nth(2).focus()
+    held = page.locator(".heard button").nth(2).get_attribute("data-entry")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.dataset.entry") == held == str(state_of(page)["entry"])
     page.locator(".trials input:checked").focus()
     page.keyboard.press("ArrowDown")
     moved = f"moves by {100 * view.moved('silenced', 1)[18]:.0f} %."
     assert state_of(page)["control"] == "silenced" and page.inner_text(".hearing output").endswith(moved)
     page.locator("select[aria-label='asked with']").select_option("0")
-    assert state_of(page)["asked"] == 0 and page.locator(".matrix .legend").inner_text().startswith("24 questions downwards, 6")
+    assert state_of(page)["asked"] == 0 and "24 questions downwards, 6 entries" in page.inner_text(".matrix .legend")
 
 
 def test_controls(page, view):
@@ -217,20 +234,6 @@ def test_in_a_notebook(browser, along):
         if isinstance(value, dict) and "data" in value:
             value["data"] = base64.b64encode(value["data"]).decode()
     page = browser.new_page()
-    state = page.evaluate(
-        """async ([module, text]) => {
-          const setup = JSON.parse(text, (key, value) => key === "data" ? new DataView(Uint8Array.from(atob(value), (c) => c.charCodeAt(0)).buffer) : value);
-          const values = { setup, state: { question: 3 } }, heard = {};
-          const model = { get: (name) => values[name], set: (name, value) => { values[name] = value; }, save_changes() {}, on: (name, act) => { heard[name] = act; } };
-          const { default: { render } } = await import(URL.createObjectURL(new Blob([module], { type: "text/javascript" })));
-          render({ model, el: document.body });
-          const first = document.querySelector(".mcnet-viewer").viewer.state.question;
-          values.state = { control: "silenced" };
-          heard["change:state"]();
-          document.querySelector(".heard button").click();
-          return [first, values.state];
-        }""",
-        [viewer_text(), json.dumps(told)],
-    )  # fmt: skip
+    state = page.evaluate(NOTEBOOK, [viewer_text(), json.dumps(told)])
     assert state[0] == 3 and state[1]["control"] == "silenced" and state[1]["question"] == 3
     page.close()

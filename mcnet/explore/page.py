@@ -90,15 +90,12 @@ def frame_page(
     still: str,  # an element that is seen without a script
     first: str = "",  # what the module needs at once
     later: str = "",  # what it can wait for
-    *,
-    module: str | None = None,  # what draws; the explorer when not given
-    styles: tuple[str, ...] = ("explorer.css",),
 ) -> str:
     "The HTML around the explorer."
     read = lambda name: (WEB / name).read_text(encoding="utf-8")
-    module = "\n".join([(module or module_text()).removesuffix(EXPORTED), read("host.js"), read(script)])
+    module = "\n".join([module_text().removesuffix(EXPORTED), read("host.js"), read(script)])
     module = module.replace("</script", r"<\/script")
-    named = {"title": html.escape(title), "style": "\n".join(map(read, styles)), "still": still, "module": module}
+    named = {"title": html.escape(title), "style": read("explorer.css"), "still": still, "module": module}
     return string.Template(read("page.html")).substitute(named, first=first, later=later)
 
 # %% ../../nbs/explore/49a_page.ipynb #5878f4e0

@@ -11,6 +11,7 @@ import hashlib
 import html
 import io
 import json
+import string
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,11 +20,12 @@ import anywidget
 import matplotlib.pyplot as plt
 import torch
 import traitlets
+from matplotlib.patches import Rectangle
 
 from ..core import UserError
 from ..doors import atomic_path
 from .graphs import place_order
-from .page import frame_page, split_arrays
+from .page import split_arrays
 from .widget import EXPORTED, WEB, as_array, as_pixels
 from ..maps import lookup_table, show_attention, show_channels, show_map
 from ..memory.protocol import Entries, Memory, Usage, perplexity
@@ -48,12 +50,13 @@ class Asked(NamedTuple):
 
     def check(self, count: int):  # of answers
         "One of everything for each question (raises `UserError`)."
-        given = {"names": self.names, "pictures": self.pictures, "track": None if self.track is None else self.track.T}
+        moments = None if self.track is None else self.track.T
+        given = {"names": self.names, "pictures": self.pictures, "track": moments}
         sizes = {name: len(things) for name, things in given.items() if things is not None}
         sizes |= {"grid": self.grid[0] * self.grid[1]} if self.grid else {}
         for name, size in sizes.items():
             if size != count:
-                raise UserError(f"{name} speaks of {size} questions, but the memory answered {count}; give one for each")
+                raise UserError(f"{name} speaks of {size} questions, but {count} were answered; give one for each")
 
 # %% ../../nbs/explore/49c_viewer.ipynb #a454c158
 class Look(NamedTuple):
@@ -62,7 +65,11 @@ class Look(NamedTuple):
     shares: torch.Tensor  # (N, M), rows sum to 1
     answer: torch.Tensor  # (N, *D)
     entries: dict[str, Entries]
-    order: torch.Tensor | None = None  # (M,): whose value stands at each place, where they were dealt anew
+    order: torch.Tensor  # (M,): whose value stands at each place
+
+    def shown(self) -> str:
+        "The kind of entries that is shown first: portraits, or what is said."
+        return next((name for name in ("picture", "value") if name in self.entries), next(iter(self.entries)))
 
 
 def look_once(
@@ -77,9 +84,9 @@ def look_once(
     shares = reading.shares()[0].float().cpu()
     asked.check(len(shares))
     if not (shares.sum(1) - 1).abs().max() < 1e-3:
-        raise UserError(f"a question's weights sum to 1, here to {shares.sum(1).min():.3g} and more; see what read gives")
+        raise UserError(f"a question's weights sum to 1, here to {shares.sum(1).min():.3g}; mend what read gives")
     plain = {name: Entries(kind.tensor[:1].detach().float().cpu(), kind.grid) for name, kind in entries.items()}
-    return Look(shares, reading.answer[0].float().cpu(), plain)
+    return Look(shares, reading.answer[0].float().cpu(), plain, torch.arange(shares.shape[1]))
 
 
 def form_of(
@@ -150,7 +157,7 @@ def _named(look: Look, control: str, names: Sequence[str] | None, pictures: torc
     for word, things in (("names", names), ("pictures", pictures)):
         if things is not None and len(things) < count:
             raise UserError(f"{word} speaks of {len(things)} entries, but the memory has {count}; give one for each")
-    order = place_order(count) if control.endswith("dealt anew") else torch.arange(count)
+    order = place_order(count) if control.endswith("dealt anew") else look.order
     portraits = {} if pictures is None else {"picture": Entries(pictures[order][None].float().cpu())}
     return look._replace(entries=portraits | look.entries, order=order)
 
@@ -174,7 +181,8 @@ def _show_questions(view: View, asked: int, question: int, ax):
     elif one.pictures is not None:
         _show_album(one.pictures, ax, question)
     else:
-        ax.bar(range(len(shares)), perplexity(shares).numpy(), color=["C3" if n == question else "C0" for n in range(len(shares))])
+        colours = ["C3" if n == question else "C0" for n in range(len(shares))]
+        ax.bar(range(len(shares)), perplexity(shares).numpy(), color=colours)
         ax.set(xlabel="question", ylabel="hears as many entries")
     ax.set_title(f"{len(shares)} questions" + f", {one.name}" * bool(one.name))
 
@@ -187,20 +195,19 @@ def _show_album(pictures: torch.Tensor, ax, chosen: int | None = None):
     if chosen is not None:
         row, column = divmod(chosen, columns)
         place = (column * (width + 1) - 1, row * (height + 1) - 1)
-        ax.add_patch(plt.Rectangle(place, width + 1, height + 1, fill=False, edgecolor="C3", linewidth=2.5))
+        ax.add_patch(Rectangle(place, width + 1, height + 1, fill=False, edgecolor="C3", linewidth=2.5))
 
 # %% ../../nbs/explore/49c_viewer.ipynb #2bbbfde3
 def _show_entries(view: View, asked: int, entry: int, ax):
     "What the entries are."
-    kinds = view.looks["as learned"][asked].entries
-    name = next((name for name in ("picture", "value") if name in kinds), next(iter(kinds)))
-    tensor, grid = kinds[name].tensor[0], kinds[name].grid
-    form, title = form_of(tensor, grid), f"{name}: {len(tensor)} entries"
-    if form == "maps":
-        show_channels(kinds[name].pictures(), "channel", ax, name)
-    elif form == "pictures":
+    look = view.looks["as learned"][asked]
+    name, (tensor, grid) = look.shown(), look.entries[look.shown()]
+    form, title, tensor = form_of(tensor[0], grid), f"{name}: {tensor.shape[1]} entries", tensor[0]
+    if form == "pictures":
         _show_album(tensor, ax, entry)
         ax.set_title(title)
+    elif grid:
+        show_channels(tensor.T.unflatten(1, grid), "channel", ax, name)
     elif form == "panes":
         show_channels(tensor, "channel", ax, title)
     else:
@@ -212,14 +219,14 @@ def _show_entries(view: View, asked: int, entry: int, ax):
 def _show_heard(view: View, asked: int, question: int, ax):
     "The entries that the chosen question hears most."
     look = view.looks["as learned"][asked]
-    shares, kinds = look.shares[question], look.entries
-    kind = kinds.get("picture") or kinds.get("value") or next(iter(kinds.values()))
+    shares, kind = look.shares[question], look.entries[look.shown()]
     ax.set_axis_off()
     ax.set_title(f"question {question} hears {perplexity(shares):.3g} of {len(shares)} entries")
     best = [int(m) for m in shares.topk(min(5, len(shares))).indices if shares[m] > 0]
     limit = kind.tensor.abs().max().item() or None
     shown = [(kind.tensor[0, m], f"{view.entry(int(look.order[m]))}\n{shares[m]:.1%}") for m in best]
-    below = [] if view.asked[asked].pictures is None else [(view.asked[asked].pictures[question], "question")]
+    pictures = view.asked[asked].pictures
+    below = [] if pictures is None else [(pictures[question], "question")]
     below += [(look.answer[question], "answer")] if form_of(look.answer) == "pictures" else []
     for row, things in enumerate((shown, below)):
         for slot, (thing, title) in enumerate(things):
@@ -266,8 +273,8 @@ def draw_view(
     _show_entries(view, asked, int(shares[question].argmax()), figure.add_subplot(grid[1, 0]))
     ax = figure.add_subplot(grid[1, 1])
     ax.stairs((usage.shares * len(usage.shares)).numpy(), fill=True)
-    words = f"one question hears {usage.mean_perplexity:.3g}, all together {usage.perplexity_of_mean:.3g}, dead {usage.dead}"
-    ax.set(title=words, xlabel="entry", ylabel="heard (1 = an equal share)")
+    heard = f"one question hears {usage.mean_perplexity:.3g}, all together {usage.perplexity_of_mean:.3g}"
+    ax.set(title=f"{heard}, dead {usage.dead}", xlabel="entry", ylabel="heard (1 = an equal share)")
     _show_controls(view, asked, figure.add_subplot(grid[1, 2]))
     return figure
 
@@ -279,7 +286,12 @@ LARGEST_VIEW = 24_000_000  # bytes of tensors in one page
 
 def viewer_text() -> str:
     "The viewer's ES module: two parts of the explorer's, and its own."
-    return "\n".join([*((WEB / f"{name}.js").read_text(encoding="utf-8") for name in VIEWER_PARTS), EXPORTED])
+    return "\n".join([*(_web(f"{name}.js") for name in VIEWER_PARTS), EXPORTED])
+
+
+def _web(name: str) -> str:
+    "A file of mcnet/explore/web."
+    return (WEB / name).read_text(encoding="utf-8")
 
 
 class _Arrays(dict):
@@ -297,7 +309,7 @@ class _Arrays(dict):
     def keep_things(self, things: torch.Tensor, grid: tuple[int, int] | None = None) -> dict[str, Any]:
         "Entries or answers (n, *D), with the form in which they are drawn."
         form = form_of(things, grid)
-        shaped = {"panes": lambda: things[:, None], "pictures": lambda: things}.get(form, lambda: things.flatten(1))()
+        shaped = things if form == "pictures" else things[:, None] if form == "panes" else things.flatten(1)
         return {"tensor": self.keep(shaped, pixels=form == "pictures"), "form": form, "grid": grid}
 
 # %% ../../nbs/explore/49c_viewer.ipynb #3897041a
@@ -306,8 +318,8 @@ def _describe_look(view: View, control: str, asked: int, arrays: _Arrays) -> dic
     look = view.looks[control][asked]
     answer = arrays.keep_things(look.answer)
     return {
-        "shares": arrays.keep(look.shares), "moved": arrays.keep(view.moved(control, asked)), "answer": answer["tensor"],
-        "form": answer["form"], "order": None if look.order is None else look.order.tolist(),
+        "shares": arrays.keep(look.shares), "moved": arrays.keep(view.moved(control, asked)),
+        "answer": answer["tensor"], "form": answer["form"], "order": look.order.tolist(),
         "entries": {name: arrays.keep_things(kind.tensor[0], kind.grid) for name, kind in look.entries.items()},
     }  # fmt: skip
 
@@ -318,7 +330,7 @@ def describe_view(
     "Names, arrays, colours and the first state (raises `UserError` for what no page should carry)."
     arrays, asked = _Arrays(), []
     for one, usage in zip(view.asked, view.usage):
-        told = {"name": one.name, "names": None if one.names is None else [*one.names], "grid": one.grid, "seconds": one.seconds}
+        told = {"name": one.name, "names": one.names and [*one.names], "grid": one.grid, "seconds": one.seconds}
         told |= {name: arrays.keep(getattr(one, name), pixels=True) for name in ("picture", "pictures")}
         counted = {key: value for key, value in usage._asdict().items() if key != "shares"}
         asked.append(told | {"track": arrays.keep(one.track), "usage": counted})
@@ -327,16 +339,17 @@ def describe_view(
     if size > LARGEST_VIEW:
         questions, entries = view.looks["as learned"][0].shares.shape
         sizes = f"{size / 1e6:.0f} MB of tensors, a page carries {LARGEST_VIEW / 1e6:.0f}"
-        raise UserError(f"this view has {sizes}; ask fewer than {questions:,} questions, or of fewer than {entries:,} entries")
+        fewer = f"ask fewer than {questions:,} questions, or of fewer than {entries:,} entries"
+        raise UserError(f"this view has {sizes}; {fewer}")
     table = lambda quantity: as_array(torch.as_tensor(lookup_table(quantity)))
-    question, kinds = view.first(), view.looks["as learned"][0].entries
+    question, look = view.first(), view.looks["as learned"][0]
     start = {
-        "asked": 0, "question": question, "entry": int(view.looks["as learned"][0].shares[question].argmax()),
-        "kind": next((name for name in ("picture", "value") if name in kinds), next(iter(kinds))), "control": "as learned", "sort": "number",
+        "asked": 0, "question": question, "entry": int(look.shares[question].argmax()), "kind": look.shown(),
+        "control": "as learned", "sort": "number",
     }  # fmt: skip
-    names = None if view.names is None else [*view.names]
     return arrays | {
-        "title": view.title, "asked": asked, "looks": looks, "controls": [*COPIES], "names": names, "start": start,
+        "title": view.title, "asked": asked, "looks": looks, "controls": [*COPIES], "start": start,
+        "names": view.names and [*view.names],
         "sequential": table("attention"), "signed": table("channel"),
     }  # fmt: skip
 
@@ -364,7 +377,9 @@ def write_viewer(
     packed = base64.b64encode(gzip.compress(arrays, 9, mtime=0)).decode()
     first = f'<script type="application/json" id="mcnet-setup">{told}</script>\n'
     first += f'<script type="application/octet-stream" id="mcnet-arrays">{packed}</script>\n'
-    page = frame_page(view.title, "viewer_alone.js", view_html(view), first, module=viewer_text(), styles=STYLES)
+    module = "\n".join([viewer_text().removesuffix(EXPORTED), *map(_web, ("host.js", "viewer_alone.js"))])
+    parts = {"title": html.escape(view.title), "style": "\n".join(map(_web, STYLES)), "still": view_html(view)}
+    page = string.Template(_web("page.html")).substitute(parts, first=first, module=module, later="")
     with atomic_path(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return Path(out)
@@ -374,9 +389,9 @@ class MemoryViewer(anywidget.AnyWidget):
     "Look into any memory: who hears what, from whom, and what moves the answer."
 
     _esm = viewer_text()
-    _css = "\n".join((WEB / name).read_text(encoding="utf-8") for name in STYLES)
+    _css = "\n".join(map(_web, STYLES))
     setup = traitlets.Dict().tag(sync=True)
-    state = traitlets.Dict().tag(sync=True)  # asked, question, entry, kind, control, sort: those that are not as at first
+    state = traitlets.Dict().tag(sync=True)  # asked, question, entry, kind, control, sort, where not as at first
 
     def __init__(self, view: View):
         self.view = view

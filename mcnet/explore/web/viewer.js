@@ -93,7 +93,7 @@ function sameEntry(looks, from, to) {
 function chooser(title, label, geometry, act, ...below) {
   const canvas = element("canvas", { role: "slider", tabindex: "0", "aria-label": label, "aria-valuemin": 0 }), mark = element("i", { class: "mark" });
   const box = element("figure", {}, element("figcaption", {}, title), element("div", { class: "frame" }, canvas, mark), ...below);
-  canvas.addEventListener("pointerdown", (event) => {
+  canvas.addEventListener("click", (event) => {
     const { rows, columns, count } = geometry(), [row, column] = cellAt(event, canvas, rows, columns);
     if (row * columns + column < count) act(row * columns + column);
   });
@@ -231,13 +231,15 @@ function hearingPanel(viewer, act) {
     if (kind.grid) map.draw((canvas) => drawMap(canvas, shares, ...kind.grid, sequential.data, 0, most), `${viewer.entryName(entry)}: ${percentOf(shares[entry])}`);
     legend.replaceChildren(...legendOf(sequential.data, "0", `${percentOf(most)}; an equal share is ${percentOf(1 / shares.length)}`));
     const limit = kind.form === "pictures" ? 1 : largestOf(kind.tensor.data) || 1;
+    const focused = list.getRootNode().activeElement, held = focused && list.contains(focused) ? focused.dataset.entry : null;
     list.replaceChildren(...best.map((m) => {
-      const canvas = kind.grid || m >= kind.tensor.shape[0] ? null : canvasOf("");
+      const canvas = kind.grid || m >= kind.tensor.shape[0] ? null : element("canvas", { "aria-hidden": "true" });
       if (canvas) drawThing(canvas, kind.tensor, m, kind.form, signed.data, limit);
       const share = element("span", { class: "share" }, element("i", { style: `width:${100 * shares[m]}%` }));
       return element("li", {}, element("button", { type: "button", "aria-pressed": String(m === entry), "data-entry": m, onclick: () => act({ entry: m }) },
         canvas, element("span", { class: "name" }, viewer.entryName(m)), share, element("b", {}, percentOf(shares[m]))));
     }));
+    if (held !== null) list.querySelector(`[data-entry="${held}"]`)?.focus();
     const size = largestOf(before.answer.data) || 1;
     things.replaceChildren(...[
       pictures && thing("the question", pictures, question, "pictures", 1), thing("the answer", answer, question, form, size),
@@ -295,7 +297,7 @@ function matrixPanel(viewer, act) {
       element("div", { class: "frame" }, matrix, row, column), beside,
       below, element("span"), line("how often each entry is heard by all questions together")),
     legend);
-  matrix.addEventListener("pointerdown", (event) => {
+  matrix.addEventListener("click", (event) => {
     const [n, slot] = cellAt(event, matrix, viewer.questions(), viewer.entries());
     act({ question: n, entry: viewer.order()[slot] });
   });
