@@ -133,6 +133,7 @@ def memory_figure(
     count: int | None = None,  # so many at random; all of M_o, eight of M_s when not given
     *,
     level: int = 0,  # of M_s; 0 = deepest
+    limit: float | None = None,  # of the colours; the largest number when not given
     own_range: bool = False,  # each map over its own largest number: then no map can be compared with another
     seed: int = 0,  # of the random choice
 ):  # a matplotlib figure
@@ -141,10 +142,11 @@ def memory_figure(
     total, words = memory.bank().shape[1], ", each over its own largest" * own_range
     if source is None:
         bank = _own(memory.bank()[0]) if own_range else memory.bank()[0]
-        return _bank_sheet(bank, choose_channels(total, channels, count, seed), 1.0 if own_range else None, f"$M_o${words}")
+        return _bank_sheet(bank, choose_channels(total, channels, count, seed), limit, f"$M_o${words}")
     if not 0 <= level < len(memory.project):
         raise UserError(f"level is {level}; this memory is asked at levels 0 (deepest) to {len(memory.project) - 1}")
     shown = choose_channels(total, channels, count or min(8, total), seed)
     maps = bend(network, source)[level].memory[:, shown]
     maps = _own(maps) if own_range else maps
-    return _source_rows(source, maps, shown, maps.abs().max().item(), f"$M_s$ at level {level}{words}")
+    limit = maps.abs().max().item() if limit is None else limit
+    return _source_rows(source, maps, shown, limit, f"$M_s$ at level {level}{words}")
