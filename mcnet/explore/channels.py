@@ -137,7 +137,7 @@ def memory_figure(
     own_range: bool = False,  # each map over its own largest number: then no map can be compared with another
     seed: int = 0,  # of the random choice
 ):  # a matplotlib figure
-    "The memory as the paper shows its own: M_o (MCNet Figs. 7, 9), or M_s for some sources (Fig. 6) (raises `UserError`)."
+    "The memory as the paper draws its own: M_o (MCNet Figs. 7, 9) or M_s (Fig. 6, last column) (raises `UserError`)."
     network, memory = open_memory(network)
     total, words = memory.bank().shape[1], ", each over its own largest" * own_range
     if source is None:
