@@ -31,7 +31,9 @@ CELLS = (
 @pytest.fixture
 def lab(tmp_path):
     "A JupyterLab with one notebook, and its address."
-    nbformat.write(new_notebook(cells=[new_code_cell(source) for source in CELLS]), tmp_path / "one.ipynb")
+    kernel = {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}
+    notebook = new_notebook(cells=[new_code_cell(source) for source in CELLS], metadata=kernel)
+    nbformat.write(notebook, tmp_path / "one.ipynb")
     options = ["--no-browser", "--allow-root", "--ServerApp.port=0", "--LabApp.extension_manager=readonly"]
     places = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")  # its own: nothing of the user's is read or written
     own = {f"JUPYTER_{place}": str(tmp_path / place) for place in places}
