@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import torch
 
-from ..baseline.grid import identity_grid, resize_map
+from ..baseline.compensator import motion_at
+from ..baseline.grid import resize_map
 from ..core import Motion, UserError
 from ..memory.bank import attention_weights
 from ..memory.protocol import perplexity
 
 # %% auto #0
-__all__ = ['heard_places', 'readers_of', 'round_hole', 'punch']
+__all__ = ['heard_places', 'readers_of', 'hole_around', 'with_hole']
 
 # %% ../../nbs/explore/42_asking.ipynb #60412c62
 def heard_places(
@@ -37,22 +38,23 @@ def readers_of(
         raise UserError(f"there is no place {place}; this memory has {count}, counted from 0 row by row")
     return attention_weights(query, key, temperature)[..., place].unflatten(1, query.shape[2:])
 
-# %% ../../nbs/explore/42_asking.ipynb #ddf940e9
-def round_hole(
+# %% ../../nbs/explore/42_asking.ipynb #9614b2a8
+def hole_around(
     size: int,  # pixels per side
-    place: tuple[float, float],  # its middle, (x, y) in [-1, 1]
+    place: tuple,  # its middle, (x, y) in [-1, 1]
     radius: float,  # in the same units; 0: no hole
 ) -> torch.Tensor:  # (1, 1, size, size): 0 within, 1 elsewhere
     "A disc of zeros."
-    away = (identity_grid(size, size) - torch.tensor(place)).norm(dim=-1)  # (size, size) or (1, size, size)
-    return (away >= radius).float().reshape(1, 1, size, size)
+    x, y = (torch.linspace(-1, 1, size, dtype=torch.float64) - centre for centre in place)
+    return (x.square() + y.square()[:, None] >= radius**2).float()[None, None]
 
 
-def punch(
+def with_hole(
     motion: Motion,
-    hole: torch.Tensor,  # (1, 1, size, size), factors for the occlusion
+    features: list[torch.Tensor],  # of the source, deepest first
+    hole: torch.Tensor,  # (1, 1, S, S): what the occlusion map is multiplied by
 ) -> Motion:
-    "The motion with its occlusion map, at every level, multiplied by a hole."
-    cut = lambda occlusion: occlusion * resize_map(hole.to(occlusion), *occlusion.shape[2:])
-    levels = None if motion.occlusions is None else tuple(map(cut, motion.occlusions))
-    return motion._replace(occlusion=cut(motion.occlusion), occlusions=levels)
+    "The motion with a hole in its occlusion map, level by level."
+    sizes = [feature.shape[-2:] for feature in features]
+    maps = [resize_map(motion_at(motion, level).occlusion, *size) for level, size in enumerate(sizes)]
+    return motion._replace(occlusions=tuple(old * resize_map(hole, *old.shape[2:]) for old in maps))

@@ -21,9 +21,20 @@ from ..memory.scale import ScaleMLP
 from ..plots import show_image
 
 # %% auto #0
-__all__ = ['open_memory', 'rank_correlation', 'Bent', 'bend', 'choose_channels', 'memory_figure']
+__all__ = ['spatial_memory', 'open_memory', 'rank_correlation', 'principal_maps', 'Bent', 'bend', 'choose_channels',
+           'memory_figure']
 
-# %% ../../nbs/explore/41_channels.ipynb #a3349101
+# %% ../../nbs/explore/41_channels.ipynb #710683ed
+def spatial_memory(
+    network: MCNet,
+) -> SpatialMemory:
+    "The memory with a bank in a network (raises `UserError` where there is none)."
+    memory = network.generator.compensator
+    if not isinstance(memory, SpatialMemory):
+        raise UserError("this network has no memory bank to look into; take one that has, such as tiny or small")
+    return memory
+
+
 def open_memory(
     network: MCNet | str | Path,  # or the name or file of its weights, the authors' .pth.tar included
 ) -> tuple[MCNet, SpatialMemory]:
@@ -32,10 +43,7 @@ def open_memory(
         network = load_network(network)
     if not isinstance(network, MCNet):
         raise UserError(f"a {type(network).__name__} is no network; give an MCNet, or the name or file of its weights")
-    memory = network.generator.compensator
-    if not isinstance(memory, SpatialMemory):
-        raise UserError("this network has no memory bank to draw; take one that has, such as tiny or small")
-    return network, memory
+    return network, spatial_memory(network)
 
 # %% ../../nbs/explore/41_channels.ipynb #b30a87ed
 def rank_correlation(
@@ -45,6 +53,17 @@ def rank_correlation(
     "Do two lists of numbers have the same order (Spearman)? Equal numbers are ranked as they come."
     ranks = [values.argsort().argsort().double() for values in (one, other)]
     return torch.corrcoef(torch.stack(ranks))[0, 1].item()
+
+# %% ../../nbs/explore/41_channels.ipynb #bdca6a60
+def principal_maps(
+    bank: torch.Tensor,  # (1, C_m, H_m, W_m)
+) -> torch.Tensor:  # (3, C_m), orthonormal
+    "The three mixtures of channels that differ most from place to place: the colours of the overview."
+    places = bank[0].flatten(1).T  # (H_m * W_m, C_m)
+    basis = torch.linalg.svd(places - places.mean(0), full_matrices=False).Vh
+    rows = torch.zeros(3, basis.shape[1])
+    rows[: len(basis[:3])] = basis[:3]
+    return rows * rows.sum(1, keepdim=True).sign()
 
 # %% ../../nbs/explore/41_channels.ipynb #9537ed66
 class Bent(NamedTuple):

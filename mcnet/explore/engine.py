@@ -16,14 +16,16 @@ from ..animation.transfer import apply_motion, motion_since
 from ..baseline.compensator import motion_at
 from ..baseline.grid import resize_deformation, resize_map
 from ..core import Config, Keypoints, Motion, Prediction, UserError
+from .asking import hole_around, with_hole
+from .channels import spatial_memory
 from .oracles import ORACLES, Subject, with_oracle
 from .surgery import Surgery, channel_effects, operate
 from ..memory.compensation import SpatialMemory
 from ..memory.network import MCNet
 
 # %% auto #0
-__all__ = ['KINDS', 'SORTS', 'VIEWS', 'LARGEST_HOLE', 'WANTS', 'ExplorerState', 'read_state', 'hole_around', 'with_hole',
-           'one_row', 'driving_keypoints', 'spatial_memory', 'moved_keypoints', 'Engine']
+__all__ = ['KINDS', 'SORTS', 'VIEWS', 'LARGEST_HOLE', 'WANTS', 'ExplorerState', 'read_state', 'one_row', 'driving_keypoints',
+           'moved_keypoints', 'Engine']
 
 # %% ../../nbs/explore/45_engine.ipynb #490f0a13
 KINDS = ("bank", "memory", "key", "value")
@@ -78,27 +80,6 @@ def read_state(
             raise
         raise UserError(f"this is no state of the explorer ({error}); copy it again, or start anew") from error
 
-# %% ../../nbs/explore/45_engine.ipynb #7817681a
-def hole_around(
-    size: int,  # side of the picture
-    place: tuple,  # (x, y) in [-1, 1]: its middle
-    radius: float,  # where the picture is 2 wide; 0: no hole
-) -> torch.Tensor:  # (1, 1, size, size): 0 in the hole, 1 elsewhere
-    "A hole in a picture."
-    x, y = (torch.linspace(-1, 1, size, dtype=torch.float64) - centre for centre in place)
-    return (x.square() + y.square()[:, None] >= radius**2).float()[None, None]
-
-
-def with_hole(
-    motion: Motion,
-    features: list[torch.Tensor],  # of the source, deepest first
-    hole: torch.Tensor,  # (1, 1, S, S): what the occlusion map is multiplied by
-) -> Motion:
-    "The motion with a hole in its occlusion map, level by level."
-    sizes = [feature.shape[-2:] for feature in features]
-    maps = [resize_map(motion_at(motion, level).occlusion, *size) for level, size in enumerate(sizes)]
-    return motion._replace(occlusions=tuple(old * resize_map(hole, *old.shape[2:]) for old in maps))
-
 # %% ../../nbs/explore/45_engine.ipynb #124ec0cf
 def one_row(
     points: Keypoints,  # (T, K, …)
@@ -119,16 +100,6 @@ def driving_keypoints(
     if subject.drawn:
         return found
     return apply_motion(source, *motion_since(found, one_row(found, subject.rest)))
-
-
-def spatial_memory(
-    network: MCNet,
-) -> SpatialMemory:
-    "The memory that the explorer looks into (raises `UserError` where there is none)."
-    memory = network.generator.compensator
-    if not isinstance(memory, SpatialMemory):
-        raise UserError("this network has no memory bank to look into; take one that has, such as tiny or small")
-    return memory
 
 
 def moved_keypoints(

@@ -19,7 +19,9 @@ from torch import nn
 from ..baseline.grid import resize_deformation, resize_map
 from ..core import Keypoints, Motion, UserError
 from ..doors import atomic_folder
-from .engine import WANTS, Engine, ExplorerState, one_row, spatial_memory, with_hole
+from .asking import with_hole
+from .channels import spatial_memory
+from .engine import WANTS, Engine, ExplorerState, one_row
 from .oracles import draw_subject
 from ..memory.bank import MetaMemory
 from ..memory.network import MCNet

@@ -23,6 +23,7 @@ from matplotlib.patches import Circle
 
 from ..animation.weights import load_network
 from ..core import UserError
+from .channels import principal_maps
 from .engine import KINDS, SORTS, VIEWS, Engine, ExplorerState, moved_keypoints, one_row, read_state
 from .oracles import ORACLES, TWO_BYTES, Subject, draw_subject
 from .subject import read_subject
@@ -37,8 +38,7 @@ from ..plots import keypoint_colours, setup, show_image, show_keypoints
 
 # %% auto #0
 __all__ = ['WEB', 'PANELS', 'ELLIPSE', 'EXPORTED', 'WEB_PARTS', 'DRAWN', 'WORDS', 'module_text', 'as_array', 'as_pixels',
-           'as_flow', 'principal_maps', 'describe', 'draw_still', 'still_html', 'answer_to', 'full_state',
-           'MemoryExplorer']
+           'as_flow', 'describe', 'draw_still', 'still_html', 'answer_to', 'full_state', 'MemoryExplorer']
 
 # %% ../../nbs/explore/48_widget.ipynb #cf0f4d47
 WEB = Path(str(files("mcnet"))) / "explore" / "web"
@@ -76,17 +76,6 @@ def as_flow(
 ) -> dict[str, Any]:
     "Flows as an array of two bytes a number: a thousandth of a pixel."
     return as_array((deformation * TWO_BYTES).round().clamp(-32768, 32767).to(torch.int16))
-
-
-def principal_maps(
-    bank: torch.Tensor,  # (1, C_m, H_m, W_m)
-) -> torch.Tensor:  # (3, C_m), orthonormal
-    "The three mixtures of channels that differ most from place to place: the colours of the overview."
-    places = bank[0].flatten(1).T  # (H_m * W_m, C_m)
-    basis = torch.linalg.svd(places - places.mean(0), full_matrices=False).Vh
-    rows = torch.zeros(3, basis.shape[1])
-    rows[: len(basis[:3])] = basis[:3]
-    return rows * rows.sum(1, keepdim=True).sign()
 
 # %% ../../nbs/explore/48_widget.ipynb #f984d726
 def _colours(points: int) -> dict[str, Any]:
