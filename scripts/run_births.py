@@ -1,6 +1,6 @@
 """How a memory comes to look like faces: bank and values while a painter is trained, with and without consistency loss.
 
-    python scripts/run_births.py --seeds 4 --cache runs/cache       # about a minute a run on one core
+    python scripts/run_births.py --seeds 4 --cache runs/cache       # about two minutes a run on one core
 
 The trainings are those of `mcm` and `mcm-free` of scripts/run_trials.py, watched at some moments. The third, `unheard`,
 has the loss and no use: what its memory answers is thrown away. The numbers of all seeds go to data/births.json; the
