@@ -39,17 +39,15 @@ def with_truth(
     visible: torch.Tensor,  # (1, 1, S, S), the true visibility
     use_flow: torch.Tensor,  # (1,): 0 learned, 1 true
     use_visible: torch.Tensor,  # (1,)
-    hole: torch.Tensor,  # (1, 1, S, S), see `with_hole`
 ) -> Motion:
-    "The oracles as numbers: at each level a mixture of the learned motion and the true one; then the hole."
+    "The oracles as numbers: at each level a mixture of the learned motion and the true one."
     sizes = [feature.shape[-2:] for feature in features]
     flows = [(resize_deformation(motion.deformation, *size), resize_deformation(flow, *size)) for size in sizes]
     maps = [(resize_map(motion.occlusion, *size), resize_map(visible, *size)) for size in sizes]
-    mixed = motion._replace(
+    return motion._replace(
         deformations=tuple(torch.lerp(learned, true, use_flow) for learned, true in flows),
         occlusions=tuple(torch.lerp(learned, true, use_visible) for learned, true in maps),
     )
-    return with_hole(mixed, features, hole)
 
 # %% ../../nbs/explore/47_graphs.ipynb #c869cea0
 INNER = ("memory", "key", "value", "query", "answer")
@@ -81,7 +79,9 @@ class _Animate(nn.Module):
         self.network = network
 
     def forward(self, source, points, features, oracle):
-        motion = with_truth(self.network.motion(source, *points, details=True), features, *oracle)
+        *truth, hole = oracle
+        motion = with_truth(self.network.motion(source, *points, details=True), features, *truth)
+        motion = with_hole(motion, features, hole)
         return self.network.animate(source, *points, features=features, motion=motion, details=True)
 
 # %% ../../nbs/explore/47_graphs.ipynb #8542deeb
