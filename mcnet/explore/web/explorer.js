@@ -39,12 +39,12 @@ function render({ model, el }) {
   app.element = root;
   root.explorer = app;  // for the console, and for tests
   root.addEventListener("keydown", (event) => {
+    event.stopPropagation();  // in JupyterLab arrow keys on a slider are the slider's, not the notebook's
     if (!(event.ctrlKey || event.metaKey) || event.target.matches("input[type=text], textarea")) return;
     if (event.key === "z" && !event.shiftKey) app.undo();
     else if (event.key === "y" || event.key === "Z") app.redo();
     else return;
     event.preventDefault();
-    event.stopPropagation();
   });
   root.addEventListener("dragover", (event) => event.preventDefault());
   root.addEventListener("drop", (event) => { event.preventDefault(); take(event.dataTransfer.files[0]); });

@@ -376,6 +376,7 @@ function render({ model, el }) {
       `${usage.dead ? `${usage.dead} ${usage.dead === 1 ? "is" : "are"} hardly ever heard` : "none is dead"}.`;
     panels.forEach((panel) => panel.draw());
   }
+  root.addEventListener("keydown", (event) => event.stopPropagation());  // in JupyterLab arrow keys are the viewer's, not the notebook's
   root.viewer = viewer;  // for the console, and for tests
   const take = () => viewer.accept(model.get("state") || {});
   model.on("change:state", () => { take(); draw(); });  // a cell of the notebook has set it
