@@ -18,6 +18,9 @@ from mcnet.explore.page import write_page
 from mcnet.explore.serve import ExplorerServer
 from mcnet.explore.surgery import Surgery
 from mcnet.explore.views import look
+from mcnet.memory.bank import MemoryConfig
+from mcnet.memory.files import build
+from mcnet.memory.network import MCNetConfig
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: chromium is not on the PATH")
@@ -305,3 +308,25 @@ def test_narrow_and_without_a_script(browser, served):
     still = silent.locator("#explorer img")
     assert still.is_visible() and "memory" in still.get_attribute("alt")
     context.close()
+
+
+def test_a_bank_of_the_papers_size(browser):
+    "512 maps of 32 × 32 places, of random numbers: drawn within a second, each of them a channel that can be chosen."
+    bank = MemoryConfig(channels=512, height=32, width=32, levels=1)
+    engine = Engine(build(MCNetConfig.tiny().replace(memory=bank)).eval(), draw_subject(64, 3))
+    server = ExplorerServer(engine, "as large as the paper's")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    fresh = browser.new_page()
+    fresh.set_default_timeout(60_000)
+    fresh.goto(server.address)
+    fresh.wait_for_selector(".memory .facts:not(:empty)")
+    fresh.evaluate(f"() => {APP}.change({{ kind: 'bank', channel: 511 }})")
+    settle(fresh)
+    assert "channel 511" in fresh.inner_text(".memory .facts")
+    assert "all 512" in fresh.locator(".memory .legend").first.inner_text()
+    torch.testing.assert_close(tensor(fresh, "bank"), engine.memory.bank().detach().flatten())
+    timed = f"() => {{ const start = performance.now(); {APP}.draw(); return performance.now() - start; }}"
+    assert min(fresh.evaluate(timed) for _ in range(3)) < 1000  # the first may be disturbed
+    fresh.close()
+    server.shutdown()
+    server.server_close()

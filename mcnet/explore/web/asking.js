@@ -57,9 +57,9 @@ function askingPanel(app) {
       drawMap(map, shares, height, width, table, 0, most);
       outline(map, marked, width);
       mapLegend.textContent = `0 to ${percent(most)}; an equal share is ${percent(1 / shares.length)}`;
-      const { heard, readers } = readAll(query, key, temperature, marked);
+      const { heard, readers, step } = readAll(query, key, temperature, marked);
       drawMap(heardMap, heard, rows, columns, table, 1, shares.length);
-      heardLegend.textContent = `1 to ${shares.length} (all)`;
+      heardLegend.textContent = `1 to ${shares.length} (all)${step > 1 ? `; every ${step}th pixel is asked` : ""}`;
       const busiest = largestOf(readers);
       drawMap(readersMap, readers, rows, columns, table, 0, busiest);
       readersLegend.textContent = `place ${Math.floor(marked / width)}, ${marked % width}: 0 to ${percent(busiest)}`;

@@ -61,6 +61,7 @@ function drawSheet(canvas, maps, order, height, width, columns, table, limit, ch
   for (const [c, colour] of chosen) {
     const slot = order.indexOf(c);
     context.strokeStyle = colour;
+    context.lineWidth = 2;
     context.strokeRect((slot % columns) * (width + 1) + 0.5, Math.floor(slot / columns) * (height + 1) + 0.5, width + 1, height + 1);
   }
 }

@@ -84,7 +84,7 @@ function memoryPanel(app) {
       order = sorted(maps);
       columns = maps.length > 256 ? 32 : maps.length > 64 ? 16 : 8;
       const silenced = app.state.surgery.gains.map(([c]) => [c, "#009e73"]);
-      drawSheet(sheet, maps, order, height, width, columns, app.setup.signed.data, limit, [...silenced, [channel, "#000000"]]);
+      drawSheet(sheet, maps, order, height, width, columns, app.setup.signed.data, limit, [...silenced, [channel, "#0b63a5"]]);
       sheet.setAttribute("aria-label", `${maps.length} channels of ${KIND_NAMES[app.shown.kind]}; channel ${channel} is chosen, arrow keys choose another, s silences it`);
       range.replaceChildren(element("i", { class: "scale", style: `background:${gradient(app.setup.signed.data)}` }), ` −${limit.toFixed(2)} to ${limit.toFixed(2)}, all ${maps.length} on one scale`);
       drawMap(large, maps[channel], height, width, app.setup.signed.data, -limit, limit);

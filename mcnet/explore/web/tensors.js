@@ -38,16 +38,21 @@ const attentionRow = (query, key, place, temperature) => softmax(likeness(query,
 // e to the entropy: how many places are heard, if they were heard alike
 const perplexity = (shares) => Math.exp(-sum(shares.map((share) => (share > 0 ? share * Math.log(share) : 0))));
 
-// one pass over all questions: how many places each hears, and how much of one chosen place
+const MOST_PRODUCTS = 3e8;  // about half a second
+
+// one pass over all questions: how many places each hears, and how much of one chosen place; of a large map every n-th is asked
 function readAll(query, key, temperature, chosen) {
-  const asked = query.shape[1] * query.shape[2];
-  const heard = new Float32Array(asked), readers = new Float32Array(asked);
-  for (let n = 0; n < asked; n++) {
-    const row = attentionRow(query, key, n, temperature);
-    heard[n] = perplexity(row);
-    readers[n] = row[chosen];
+  const [channels, rows, columns] = query.shape, places = key.shape[1] * key.shape[2];
+  const step = Math.max(1, Math.ceil(Math.sqrt((channels * rows * columns * places) / MOST_PRODUCTS)));
+  const heard = new Float32Array(rows * columns), readers = new Float32Array(rows * columns);
+  for (let top = 0; top < rows; top += step) for (let left = 0; left < columns; left += step) {
+    const shares = attentionRow(query, key, top * columns + left, temperature), count = perplexity(shares);
+    for (let y = top; y < Math.min(rows, top + step); y++) for (let x = left; x < Math.min(columns, left + step); x++) {
+      heard[y * columns + x] = count;
+      readers[y * columns + x] = shares[chosen];
+    }
   }
-  return { heard, readers };
+  return { heard, readers, step };
 }
 
 function channelsOf(tensor) {
