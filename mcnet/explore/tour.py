@@ -17,49 +17,60 @@ class Stop(NamedTuple):
     title: str
     question: str
     answer: str
-    state: dict[str, Any] = {}  # what it changes in the first state
-    panel: str = "stage"  # where to look: stage, memory, asking or birth
+    before: dict[str, Any] = {}  # what is looked at while the question is asked, as changes of the first state
+    state: dict[str, Any] = {}  # what "show me" changes then; the picture from before is kept as A
+    panel: str = "stage"  # which comes into sight: stage, memory, asking or birth
 
 # %% ../../nbs/explore/46_tour.ipynb #de864912
 MOTION_STOPS = (
     Stop(
         "A still face and a moving head",
-        "The source looks ahead; the second picture is the same person turned, drawn anew. The prediction is made"
-        " from the source and the coloured points alone. Which parts do you expect to be worst?",
-        "Those that the source does not show, on the side that turns towards you, and fine edges. The error view "
-        "and the line of numbers under the pictures say how much.",
-        {"frame": 2},
+        "The source looks ahead; the second picture is the same person turned, as it should come out. The "
+        "prediction is made from the source and the numbered points alone. Where do you expect it to be worst?",
+        "At eyes and mouth, which move by themselves, at outlines, and where the source does not show the place. "
+        "Under the pictures: PSNR, the usual measure of likeness in decibels (six more are half the error), of "
+        "the whole picture and of the two parts.",
+        {"frame": 2, "view": "warped"},
+        {"view": "error"},
     ),
     Stop(
         "Points that nobody labelled",
-        "Are the points on eyes, nose and mouth? Drag one in the prediction and watch what follows it.",
-        "They are where the network found it useful to have one. Keypoints are not landmarks: nobody told it "
-        "where eyes are, and a point may stand in the hair. Here point 4 was dragged away: what follows it goes "
-        "along.",
-        {"frame": 12, "points": [[4, 0.35, 0.1]]},
+        "Are the points on eyes, nose and mouth? Which of them would move the mouth?",
+        "One stands on the mouth, number 3; here it was dragged down, and the mouth went along. Others stand in "
+        "the hair. Nobody told the network where a mouth is: keypoints are not landmarks, they stand where a "
+        "motion was useful. Untick 'keypoints' to see the face, and drag others.",
+        {"frame": 12, "view": "change"},
+        {"points": [[3, 0.1, 0.6]]},
     ),
     Stop(
         "Ellipses",
-        "Each point has an ellipse with a white handle. What will happen when one is stretched?",
-        "The neighbourhood of the point is stretched with it. The ellipse is a circle under the point's Jacobian:"
-        " how the surroundings are sheared, turned and scaled. It is no gradient of the picture.",
-        {"frame": 12, "shears": [[4, 2.2, 0.0, 0.0, 1.0]]},
+        "Each point has an ellipse with a white handle. What will happen when the ellipse of point 4, on the "
+        "nose, gets wider?",
+        "What follows the point gets wider, too. The ellipse is a circle after the point's Jacobian, a 2 × 2 "
+        "matrix: how the surroundings are stretched, turned and sheared. It says nothing of how the network's "
+        "output depends on its input.",
+        {"frame": 12, "view": "change"},
+        {"shears": [[4, 4.4, -0.55, 0.04, 3.67]]},
     ),
     Stop(
         "How far one point reaches",
-        "The view shows how wrong the motion of one single point is at every pixel, in pixels; inside the line it is right. "
-        "Whose place is that? Click other points, drag one, stretch its ellipse, and watch the line.",
-        "Point 9 speaks for the face, half of all that moves, and for nothing else. Others speak for the hair, or for the "
-        "background that stays. One point's motion is a first-order Taylor expansion: right near the point, and "
-        "wrong as soon as the surface bends. That is why there are twelve, and masks to choose among them.",
-        {"frame": 8, "view": "one motion", "keypoint": 9},
+        "Each point proposes one motion for the whole picture: a shift and a matrix (a first-order expansion). "
+        "Take point 9 alone, for a head that turns by 13 degrees. For which pixels will its proposal be right?",
+        "The view shows how many pixels the proposal misses by; within the line it is less than one: most of the "
+        "face and some hair, 22 % of the picture, about half of what moves. Click other points: none fits as much"
+        " of the face, some fit only the wall, and most are wrong even where they stand. That is why there are "
+        "twelve, and masks to choose among them.",
+        {"frame": 8},
+        {"view": "one motion", "keypoint": 9},
     ),
     Stop(
         "Masks",
-        "The masks say which pixel follows which point. Is each colour a part of the face?",
-        "No. Masks choose motions, not parts. Points 9 and 10, whose motions both fit the face, share it without a border, and "
-        "some pixels follow five points at once.",
-        {"frame": 8, "view": "masks"},
+        "Masks say which pixel follows which point. Will each colour be a part of the face?",
+        "Some look like parts, a mouth, a neck, where something moves by itself. But masks choose motions, not "
+        "parts: points 9 and 10, whose motions both fit the face, share it without a border, and some pixels "
+        "follow four points at once.",
+        {"frame": 8},
+        {"view": "masks"},
     ),
 )
 
@@ -67,19 +78,24 @@ MOTION_STOPS = (
 PULL_STOPS = (
     Stop(
         "Pull, not push",
-        "A deformation says for each pixel of the prediction where to look in the source. Why that way round, and not "
-        "where each pixel of the source goes?",
-        "A picture that is pushed has holes: where the surface grows, there are more places than pixels. A "
-        "picture that is pulled has none. Click into the prediction: the ring in the source shows where that pixel looks.",
-        {"frame": 2, "view": "pushed"},
+        "The motion says for each pixel of the prediction where to look in the source: the ring belongs to the "
+        "square. Why this way round, and not where each pixel of the source goes?",
+        "A picture that is pushed has holes (orange): the turned side has more places than the source has pixels "
+        "for it. A picture that is pulled has none. And mind the direction: the ring lies to the right of the "
+        "square, so what it shows has moved to the left.",
+        {"frame": 2, "view": "warped"},
+        {"view": "pushed"},
     ),
     Stop(
         "What the occlusion map finds",
-        "The line surrounds what the source does not show. The map should be dark there, and bright elsewhere. Is it? Scrub through "
-        "the turn of the head.",
-        "Hardly. It is dark all over the face, and as a finder of hidden pixels not much better than chance (the numbers stand "
-        "under the view). Nobody told it what is hidden: it learned where painting beats fetching.",
-        {"frame": 2, "view": "occlusion"},
+        "The network also makes an occlusion map: 1, keep what was pulled; 0, paint anew. Will it be dark exactly"
+        " where the source does not show the place?",
+        "Not exactly. The line surrounds what is hidden; the map is dark there, but all over the face, too. "
+        "Average precision says how well it sorts pixels into hidden and not (1 is perfect, chance is the hidden "
+        "share): about twice chance at large turns. Nobody told it what is hidden: it learned where painting "
+        "beats fetching. Scrub through the frames.",
+        {"frame": 2, "view": "warped"},
+        {"view": "occlusion"},
     ),
 )
 
@@ -87,66 +103,84 @@ PULL_STOPS = (
 TRUTH_STOPS = (
     Stop(
         "Is the occlusion map what is hidden?",
-        "Replace the learned occlusion map by the true visibility of the drawn head ('motion': true visibility). "
-        "Better or worse?",
-        "Worse, by some decibels. This decoder mixes the warped source and its own painting in the ratio of the "
-        "map, and a map that says 0 or 1 leaves it nothing to mix.",
-        {"frame": 1, "oracle": "true visibility"},
+        "The head is drawn, so the truth is known. Put the true visibility in the place of the learned map: will "
+        "the picture be better or worse?",
+        "Worse in both parts, by three decibels over the whole. The picture is a mixture, map × pulled source + "
+        "(1 − map) × painted. The learned map mixes the two everywhere; the true one is 0 or 1, and in the hole "
+        "leaves the painter alone.",
+        {"frame": 1},
+        {"oracle": "true visibility"},
     ),
     Stop(
         "And the true flow?",
-        "Now the true flow instead of the learned one. Where does it help, and where not?",
-        "It helps where the source shows something and harms where it does not: the learned flow fetches "
-        "something useful for the hidden places, the true one what stood in front of them. Compare the two "
-        "numbers under the pictures.",
-        {"frame": 1, "oracle": "true flow"},
+        "Now the true motion in the place of the learned one. Where will it help, and where not?",
+        "It helps where the source shows the place, by about a decibel, and costs three where it does not: the "
+        "learned motion fetches something useful for hidden places, the true one what stood in front of them.",
+        {"frame": 1},
+        {"oracle": "true flow"},
     ),
 )
 
 # %% ../../nbs/explore/46_tour.ipynb #44dfa129
 BANK_STOPS = (
     Stop(
+        "Where the memory sits",
+        "What is pulled is not only the picture but also its features, at four levels. They are multiplied by the"
+        " occlusion map; then each place of a feature asks the memory, by attention: its query against the keys, "
+        "and what it hears is a mixture of values. Keys and values are made by convolutions of a bank, Mₒ: "
+        "learned numbers, 64 maps of 16 × 16 places, the same for every picture. What would you store in it?",
+        "Here are the 64 maps. Before keys and values are made, the bank is bent for each source: the maps Mₛ are"
+        " other mixtures of these, by a code of colours and keypoints (the 'implicit scale'). Choose them under "
+        "'maps', and watch them while you scrub: they mix and change in strength; nothing in them has a handle "
+        "for place or size.",
+        {"frame": 2},
+        {"kind": "bank"},
+        "memory",
+    ),
+    Stop(
         "The bank",
-        "Below are the maps of the bank, the same for every person. Do you see faces in them?",
-        "The shape of a head, perhaps: many channels have an oval where the drawn heads stand, inside a rim at the "
-        "edge. But nobody's face: no eyes, no mouth, no person. A bank is no album of training pictures.",
+        "Look at the maps of the bank, the same for everybody. Do you see faces? Whose?",
+        "The shape of a head, perhaps: many maps have an oval where the drawn heads stand, inside a rim at the "
+        "edge (the three-colour picture shows it best). But nobody's face: no eyes, no mouth. A bank is no album "
+        "of training pictures.",
         {"frame": 2, "kind": "bank"},
+        {"channel": 10},
         "memory",
     ),
     Stop(
         "The birth of a bank",
-        "A small painter was trained twice from the same start, with the consistency loss and without it. Move 'training' from "
-        "the first step to the last. In which of the two do you expect faces, and which will paint better?",
-        "With the loss the values turn into a mean face; without it they stay noise. And both paint the hole equally well. "
-        "Faces in a memory come from that loss, which pulls values towards the features of faces. They are no sign that "
-        "anybody asks for them.",
-        {"frame": 2, "kind": "bank", "moment": 11},
+        "How does a memory come to look like heads? A small network was trained twice from the same start, once "
+        "with a 'consistency loss', which pulls the values towards the features of the training faces, once "
+        "without. In which will ovals appear, and which will paint better?",
+        "With the loss the values turn into the mean of what they are pulled to, a rim and an oval, as coarse as "
+        "8 × 8 places allow; without it they do not. In the end both paint the hole equally well. So do networks "
+        "with the loss whose memory nobody hears (page 10d): looking like faces comes from that loss, and is no "
+        "sign that anybody asks. Move 'training'.",
+        {"frame": 2, "moment": 0},
+        {"moment": 11},
         "birth",
     ),
     Stop(
-        "Bent by the source",
-        "The bank is scaled for each source and pose into Mₛ. Does that move anything within a map?",
-        "No. The implicit scale multiplies input channels of one convolution: it mixes maps and changes their "
-        "strength, and cannot move or resize what is in them.",
-        {"frame": 2, "kind": "memory"},
-        "memory",
-    ),
-    Stop(
         "One pixel asks",
-        "The white square on the prediction asks the memory. Does it listen to one place, to a few, or to all?",
-        "At the deepest level to all 256, equally: it hears a mean, and so does every other pixel. Choose level "
-        "1, where the pixels hear about ninety places each, and click around.",
-        {"frame": 2, "kind": "value", "level": 0},
+        "The white square asks. At the deepest level, of 8 × 8 pixels: does it hear one place of the memory, a "
+        "few, or all?",
+        "All 256, equally, and so does every other pixel there: it hears a mean. At level 1 pixels hear as if 87 "
+        "places spoke, some 25, some 206. Choose that level, and click into the prediction: where does each read?"
+        " Loudest of all in one and the same place, the lower left corner.",
+        {"frame": 2, "level": 1},
+        {"level": 0},
         "asking",
     ),
     Stop(
         "A hole of your own",
-        "Here the occlusion map is set to 0 around the white square, as if the source did not show that place. A pixel that "
-        "lost everything should ask for something special. Does it? Drag the hole over the face.",
-        "No. The occlusion map fades the feature to nothing before the memory is asked, and nothing asks nothing: all pixels "
-        "in the hole put the same question and hear the same answer. What is painted there cannot depend on where "
-        "in the hole it is, as far as the memory goes.",
-        {"frame": 12, "level": 3, "place": [0.2, 0.1], "hole": 0.4},
+        "Now the occlusion map is set to 0 around the square, as if the source did not show that place. A pixel "
+        "that lost everything should ask for something special. Will it?",
+        "No. Its feature is faded to nothing before the memory is asked; what is left are the layers' constants, "
+        "and these are the same for all. The pixels in the hole ask one question and hear one answer: the maps "
+        "below are flat in the circle. What you see painted there is the decoder's work, which looks in from the "
+        "border. Drag the hole over the face.",
+        {"frame": 12, "level": 3, "place": [0.2, 0.1]},
+        {"hole": 0.4},
         "asking",
     ),
 )
@@ -155,31 +189,41 @@ BANK_STOPS = (
 ANSWER_STOPS = (
     Stop(
         "Sharper attention",
-        "Make the attention eight times as sharp. Will the picture be better, since each pixel hears what suits "
-        "it best?",
-        "No: a little worse, by less than half a decibel, though the attention is another one. Attention weight "
-        "is not importance: where the values hardly differ, it does not matter whom one listens to.",
-        {"frame": 1, "surgery": {"sharpness": 8.0}},
+        "Make the attention eight times as sharp: each pixel hears those whom it likes best. Will the picture be "
+        "better?",
+        "A little worse. At this level a pixel now hears one place or two instead of ninety, all of them the "
+        "same, and the picture loses less than half a decibel. Attention weight is not importance: where it goes "
+        "says little about what the picture needs.",
+        {"frame": 1, "level": 1},
+        {"surgery": {"sharpness": 8.0}},
+        "asking",
     ),
     Stop(
         "The same answer for everybody",
-        "Let the memory give everybody the mean of its values. What is lost?",
-        "Next to nothing, in this network: the picture moves by less than one level of 255. What the memory adds "
-        "here is a constant, and a constant needs no memory.",
-        {"frame": 1, "surgery": {"control": "same answer"}},
+        "Let the memory give everybody the mean of its values. Whatever a pixel asks, it hears the same. What is "
+        "lost?",
+        "Next to nothing: the picture moves by less than one level of 255 (over 16 people a tenth of a decibel is"
+        " lost, page 40). What this memory adds is nearly a constant.",
+        {"frame": 1},
+        {"surgery": {"control": "same answer"}},
     ),
     Stop(
         "Silence",
-        "Then silence it altogether.",
-        "Now the picture is much worse, and yet that proves nothing: the layers behind have never seen zeros. A "
-        "fair control gives the mean, not nothing.",
-        {"frame": 1, "surgery": {"control": "silenced"}},
+        "And if the memory says nothing at all? Will that cost less than the constant, or more?",
+        "Much more, three decibels, and yet that proves nothing: the layers behind have never seen zeros. A fair "
+        "control gives the mean, not nothing.",
+        {"frame": 1},
+        {"surgery": {"control": "silenced"}},
     ),
     Stop(
         "A place is only a name",
-        "Deal keys and values to other places, both in the same order. What changes?",
-        "Nothing at all. Attention does not know where a place lies; the grid of the bank is a list.",
-        {"frame": 1, "surgery": {"control": "keys and values dealt anew"}},
+        "These are the values. Deal keys and values to other places, both in the same order. What becomes of the "
+        "picture?",
+        "The maps are scrambled, and the picture does not move at all. Attention does not know where a place "
+        "lies: for it keys and values are a list.",
+        {"frame": 1, "kind": "value"},
+        {"surgery": {"control": "keys and values dealt anew"}},
+        "memory",
     ),
 )
 
@@ -187,19 +231,21 @@ ANSWER_STOPS = (
 LAST_STOPS = (
     Stop(
         "One channel under the knife",
-        "Silence the channel with the largest effect (sort by 'what silencing does'). Is the change as small as "
-        "with the same answer for everybody?",
-        "It is larger. Between bank and answer lie convolutions that scale what is left: a bank without a channel"
-        " is another input, not less memory. What depends on a channel need not be known by it.",
-        {"frame": 1, "kind": "bank", "sort": "effect", "channel": 3, "surgery": {"gains": [[3, 0.0]]}},
-        "memory",
+        "Now cut into the bank itself, before keys and values are made: silence channel 41, whose loss changes "
+        "the picture most. Less than silencing the whole memory, or more?",
+        "More, and far more than the same answer for everybody. Between bank and answer lie convolutions that "
+        "scale what is left: a bank without a channel is not less memory but another input, which nobody has "
+        "trained for. That the picture breaks does not mean that the channel held what is missing.",
+        {"frame": 1, "kind": "bank", "channel": 41},
+        {"surgery": {"gains": [[41, 0.0]]}},
     ),
     Stop(
         "So, is the memory asked?",
-        "Put it together: equal questions, equal answers, a constant. What would you have to see to believe that "
-        "a memory is used?",
-        "That pixels ask different questions, that the same answer for everybody costs decibels, and that it "
-        "costs them where the source shows nothing. Try it on other weights: mcnet explore --weights NAME.",
+        "Put it together. What would you have to see to believe that a network uses its memory?",
+        "Three things: pixels ask different questions where it matters, in the hole; the same answer for "
+        "everybody costs decibels; and it costs them where the source shows nothing. In this network the last two"
+        " do not hold: its memory is nearly a constant that happens to be stored in a bank. Others may differ; "
+        "this page can be made of any network of your own (page 40).",
         {"frame": 1},
     ),
 )

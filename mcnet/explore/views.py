@@ -83,9 +83,11 @@ def _occlusion(occlusion: torch.Tensor, visible: torch.Tensor | None) -> Shown:
     if visible is None:
         return Shown("occlusion", occlusion, words)
     hidden = 1 - visible[0, 0]
+    if hidden.mean() < 0.01:
+        return Shown("occlusion", occlusion, f"{words}; here the source shows everything")
     precision, _ = ranking_scores(-occlusion.flatten(), hidden.flatten() > 0.5)
     words += "; line: what the source does not show. As a finder of it the map has an average precision of "
-    return Shown("occlusion", occlusion, f"{words}{precision:.2f}, chance has {hidden.mean():.2f}", None, hidden)
+    return Shown("occlusion", occlusion, f"{words}{precision:.2f}; chance has {hidden.mean():.2f}, the hidden share", None, hidden)
 
 
 def _flow_error(flow: torch.Tensor, truth: torch.Tensor | None, words: str, colour: str | tuple = "white") -> Shown:
@@ -131,10 +133,10 @@ def look(
 
 def show_view(
     shown: Shown,
-    ax,
+    ax,  # where
     title: str,
 ):
-    "Draw a view."
+    "Draw a view on some axes."
     if shown.kind == "picture":
         show_image(shown.values, ax, title)
     elif shown.kind == "flow":

@@ -90,7 +90,8 @@ function createAlone(setup) {
     return { source: picture, ...(await source.run({ source: picture })) };
   }
 
-  async function run(state, names) {
+  async function run(state, names, send) {
+    if (!network) send({ kind: "progress", text: "the network is being loaded …" });
     const sessions = await loadNetwork();
     encoded ??= await encode(sessions);
     return sessions.frame.run(pick(sessions.frame, frameInputs(sessions.ort, setup, state, encoded)), names);
@@ -98,10 +99,10 @@ function createAlone(setup) {
 
   async function effects(state, send) {
     const change = [], silent = (gains) => ({ ...state, surgery: { ...setup.start.surgery, gains } });
-    const plain = (await run(silent([]), ["image"])).image.data;
+    const plain = (await run(silent([]), ["image"], send)).image.data;
     for (let c = 0; c < setup.channels; c++) {
       send({ kind: "progress", text: `silencing channel ${c + 1} of ${setup.channels} …` });
-      change.push(sum(meanDifference((await run(silent([[c, 0]]), ["image"])).image.data, plain)) / setup.size ** 2);
+      change.push(sum(meanDifference((await run(silent([[c, 0]]), ["image"], send)).image.data, plain)) / setup.size ** 2);
     }
     send({ kind: "progress", text: "" });
     return { shape: [setup.channels], data: Float32Array.from(change) };
@@ -109,7 +110,8 @@ function createAlone(setup) {
 
   async function answer(state, wants, send) {
     const names = Object.fromEntries(wants.filter((name) => !["bank", "effects"].includes(name)).map((name) => [name, OF_A_LEVEL.includes(name) ? name + state.level : name]));
-    const made = await run(state, Object.values(names)), found = {};
+    const first = !network, made = await run(state, Object.values(names), send), found = {};
+    if (first) send({ kind: "progress", text: "" });
     for (const [name, output] of Object.entries(names)) found[name] = { shape: made[output].dims.slice(1), data: made[output].data };
     if (wants.includes("bank")) {
       const bank = state.bank === "own" ? setup.bank : setup[`bank ${state.bank}`];

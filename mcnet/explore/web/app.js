@@ -56,6 +56,9 @@ function createApp(model, tell) {
   app.draw = () => { if (app.shown) panels.forEach((panel) => panel.draw()); };
   app.wants = () => [...new Set(panels.flatMap((panel) => panel.wants()))];
   app.busy = () => waiting !== null;
+  app.settled = () => new Promise((done) => { const look = () => (app.busy() ? setTimeout(look, 20) : done()); look(); });
+  app.keep = () => { app.kept = { image: app.answer.image, state: app.shown }; app.draw(); };
+  app.forget = () => { app.kept = null; panels.forEach((panel) => panel.forget?.()); };
 
   app.ask = () => {
     if (waiting !== null) { again = true; return; }

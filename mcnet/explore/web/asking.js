@@ -1,6 +1,10 @@
 // One pixel asks: where it reads, how widely, what it hears; and the other way round, who reads a place.
 
 function askingPanel(app) {
+  const picture = canvasOf("prediction; arrow keys move the marked pixel"), marked = markedPixel(app, picture);
+  const askLegend = element("span", { class: "legend" }), asks = figure("prediction", picture, askLegend);
+  asks.querySelector(".frame").append(marked.marker);
+  marked.listen();
   const map = canvasOf("where this pixel reads in the memory"), heardMap = canvasOf("how many places each pixel hears");
   const readersMap = canvasOf("who reads the chosen place");
   const levels = choice("level", app.setup.levels.map(([h, w], n) => [n, `${n}: ${h} × ${w}${n === 0 ? ", the deepest" : ""}`]), (value) => app.change({ level: Number(value) }));
@@ -14,8 +18,9 @@ function askingPanel(app) {
     element("h3", {}, "Asking"),
     element("div", { class: "controls" }, levels.box, sharpness.box, hole.box),
     element("div", { class: "row" },
-      figure("where the marked pixel reads", map, mapLegend),
-      figure("how many places each pixel hears", heardMap, heardLegend),
+      asks,
+      figure("where it reads", map, mapLegend),
+      figure("number of places heard", heardMap, heardLegend),
       figure("who reads the marked place", readersMap, readersLegend)),
     words, equation);
   // how much the questions differ within the hole, and elsewhere: cells that lie in it as a whole, and the others
@@ -45,33 +50,37 @@ function askingPanel(app) {
 
   return {
     element: box,
-    wants: () => ["query", "key", "value", "answer"],
+    wants: () => ["image", "query", "key", "value", "answer"],
     setUp() { chosen = null; },
+    forget() { chosen = null; },
     draw() {
       const { query, key, value, answer } = app.answer;
       if (!query) return;
       const [height, width] = app.setup.grid, [rows, columns] = query.shape.slice(1), [row, column] = askedCell(app);
       const temperature = app.setup.temperature / app.shown.surgery.sharpness, place = row * columns + column;
       const shares = attentionRow(query, key, place, temperature), order = [...shares.keys()].sort((a, b) => shares[b] - shares[a]);
-      const marked = chosen ?? order[0], table = app.setup.sequential.data, most = shares[order[0]];
+      drawPicture(picture, app.answer.image);
+      marked.draw();
+      askLegend.textContent = `click or drag: which pixel asks${app.scored ? `; PSNR ${app.scored}` : ""}`;
+      const loudest = chosen ?? order[0], table = app.setup.sequential.data, most = shares[order[0]];
       drawMap(map, shares, height, width, table, 0, most);
-      outline(map, marked, width);
+      outline(map, loudest, width);
       mapLegend.textContent = `0 to ${percent(most)}; an equal share is ${percent(1 / shares.length)}`;
-      const { heard, readers, step } = readAll(query, key, temperature, marked);
+      const { heard, readers, step } = readAll(query, key, temperature, loudest);
       drawMap(heardMap, heard, rows, columns, table, 1, shares.length);
-      heardLegend.textContent = `1 to ${shares.length} (all)${step > 1 ? `; every ${step}th pixel is asked` : ""}`;
       const busiest = largestOf(readers);
       drawMap(readersMap, readers, rows, columns, table, 0, busiest);
-      readersLegend.textContent = `place ${Math.floor(marked / width)}, ${marked % width}: 0 to ${percent(busiest)}`;
+      readersLegend.textContent = `place ${Math.floor(loudest / width)}, ${loudest % width}, framed on the left: 0 to ${percent(busiest)}`;
       levels.select.value = app.state.level;
       sharpness.input.value = Math.log2(app.state.surgery.sharpness);
       sharpness.value.textContent = `× ${app.state.surgery.sharpness.toFixed(2)}`;
       const best = order.slice(0, 3).map((m) => `(${Math.floor(m / width)}, ${m % width}) ${percent(shares[m])}`).join(", ");
       hole.input.value = app.state.hole;
       hole.value.textContent = app.state.hole ? `radius ${app.state.hole.toFixed(2)}` : "none";
-      const spread = Math.max(...heard) - Math.min(...heard);
-      words.textContent = `Pixel (${row}, ${column}) of ${rows} × ${columns} hears ${perplexity(shares).toFixed(1)} of ${shares.length} places; ` +
-        `most of it (row, column): ${best}. Over all pixels that number differs by ${spread.toFixed(1)}.${inTheHole(query)}`;
+      const [least, mean, widest] = [Math.min(...heard), sum(heard) / heard.length, Math.max(...heard)].map((v) => v.toFixed(1));
+      heardLegend.textContent = `1 to ${shares.length} (all); mean ${mean}${step > 1 ? `; every ${step}th pixel is asked` : ""}`;
+      words.textContent = `Pixel (${row}, ${column}) of ${rows} × ${columns} hears as if ${perplexity(shares).toFixed(1)} of ${shares.length} places spoke alike; ` +
+        `most of it (row, column): ${best}. Over all pixels: from ${least} to ${widest} places, ${mean} on average.${inTheHole(query)}`;
       equation.textContent = inNumbers(query, key, value, answer, place, order[0], shares, temperature);
     },
   };

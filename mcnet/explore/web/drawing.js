@@ -1,7 +1,7 @@
 // Pictures and maps on canvases, and elements of a page.
 
 function element(tag, attributes = {}, ...children) {
-  const made = tag === "svg" || tag === "circle" || tag === "path" || tag === "g" || tag === "line" || tag === "title"
+  const made = tag === "svg" || tag === "circle" || tag === "path" || tag === "g" || tag === "line" || tag === "title" || tag === "text"
     ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);

@@ -6,7 +6,7 @@ function render({ model, el }) {
   const app = createApp(model, tell);
   const stage = stagePanel(app), tour = tourPanel(app);
   const chosen = { stage, memory: memoryPanel(app), asking: askingPanel(app), birth: birthPanel(app) }, whole = Object.keys(chosen).every((name) => app.setup.panels.includes(name));
-  const panels = [...(whole ? [tour] : []), ...app.setup.panels.map((name) => chosen[name])];
+  const shownPanels = app.setup.panels.map((name) => chosen[name]), panels = [...(whole ? [tour] : []), ...shownPanels];
   panels.forEach(app.add);
 
   const undo = button("undo", app.undo, { title: "Ctrl+Z" }), redo = button("redo", app.redo, { title: "Ctrl+Y" });
@@ -30,12 +30,13 @@ function render({ model, el }) {
   const head = element("header", {},
     whole ? element("h2", {}, app.setup.title) : null,
     element("div", { class: "controls" }, undo, redo, button("start again", app.reset),
-      button("keep as A", () => { app.kept = { image: app.answer.image, state: app.shown }; app.draw(); }), blink,
+      button("keep as A", app.keep), blink,
       whole ? tourButton : null,
       button("copy as code", () => copied(`explorer.state = ${pythonText(changes())}`, "A cell of code")),
       button("copy as a link", () => copied(link(), "A link")),
       element("label", { class: "pick" }, "your own picture", picture)));
-  const root = element("div", { class: "mcnet-explorer" }, head, message, ...panels.map((panel) => panel.element));
+  const root = element("div", { class: "mcnet-explorer" }, head, message,
+    element("div", { class: "body" }, whole ? tour.element : null, element("div", { class: "panels" }, ...shownPanels.map((panel) => panel.element))));
   app.element = root;
   root.explorer = app;  // for the console, and for tests
   root.addEventListener("keydown", (event) => {

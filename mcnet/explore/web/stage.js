@@ -48,7 +48,9 @@ function overlay(app, values, jacobians, interactive) {
         dot.addEventListener("keydown", (event) => press(event, k));
       }
       dot.append(element("title", {}, `keypoint ${k}`));
-      group.append(dot);
+      const number = element("text", { x: pixel(place[0]), y: pixel(place[1]), class: "number", "font-size": size() / 26, "aria-hidden": "true" }, String(k));
+      group.append(dot, number);
+      group.classList.toggle("faint", app.shown?.view === "one motion" && app.shown.keypoint !== k);
       svg.append(group);
     });
     if (focused !== null) svg.querySelector(`[data-k="${focused}"]`)?.focus();
@@ -92,6 +94,45 @@ function overlay(app, values, jacobians, interactive) {
   return svg;
 }
 
+// a picture on which the pixel that asks is marked, and can be chosen by mouse or by arrow keys
+function markedPixel(app, canvas) {
+  const marker = element("svg", { class: "points", "aria-hidden": "true" });
+  let marking = false;
+  const mark = (event) => {
+    const size = app.setup.size, [row, column] = cellAt(event, canvas, size, size);
+    app.change({ place: [(column / (size - 1)) * 2 - 1, (row / (size - 1)) * 2 - 1] }, { remember: false });
+  };
+  canvas.tabIndex = 0;
+  canvas.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const [height] = app.setup.levels[app.state.level], by = 2 / height;
+    app.change({ place: app.state.place.map((value, axis) => Math.min(1, Math.max(-1, value + by * step[axis]))) });
+  });
+  return {
+    marker,
+    listen() {  // on the canvas' frame, once it has one
+      const frame = canvas.parentElement;
+      frame.classList.add("picking");
+      frame.addEventListener("pointerdown", (event) => {
+        if (event.target.closest(".dot, .handle")) return;
+        marking = true;
+        app.remember();
+        mark(event);
+      });
+      frame.addEventListener("pointermove", (event) => { if (marking && event.buttons) mark(event); else marking = false; });
+    },
+    draw() {
+      const size = app.setup.size, [height, width] = app.setup.levels[app.shown.level], [row, column] = askedCell(app);
+      const { place, hole } = app.shown, pixel = (value) => ((value + 1) / 2) * (size - 1) + 0.5;
+      marker.setAttribute("viewBox", `0 0 ${size} ${size}`);
+      marker.replaceChildren(element("path", { class: "asked", d: `M${(column * size) / width},${(row * size) / height}h${size / width}v${size / height}h${-size / width}z` }));
+      if (hole) marker.append(element("circle", { class: "hole", cx: pixel(place[0]), cy: pixel(place[1]), r: (hole / 2) * (size - 1) }));
+    },
+  };
+}
+
 const VIEW_NAMES = {
   error: "error", change: "change since A", warped: "source, pulled", pushed: "source, pushed", occlusion: "occlusion map", deformation: "deformation",
   "flow error": "error of the deformation", "one motion": "error of one keypoint's motion", masks: "masks",
@@ -109,7 +150,7 @@ function stagePanel(app) {
   const sourcePoints = overlay(app, () => each(app.setup.source_value, 2), () => each(app.setup.source_jacobian, 4), false);
   const points = overlay(app, () => keypointsOf(app.setup, app.state).map((p) => p.place), () => app.setup.driving_jacobian && keypointsOf(app.setup, app.state).map((p) => p.jacobian), true);
   const cover = () => element("svg", { class: "points", "aria-hidden": "true" });
-  const marker = cover(), looking = cover(), lines = cover();
+  const marked = markedPixel(app, pictures.image), looking = cover(), lines = cover();
   let blinking = false;
 
   const numbers = element("output", { class: "numbers", "aria-live": "polite" });
@@ -127,39 +168,16 @@ function stagePanel(app) {
   const box = element("section", { class: "stage", "aria-label": "pictures" },
     element("div", { class: "row" },
       put("source", "source", [looking, sourcePoints], element("span", { class: "legend" }, "ring: where the marked pixel looks")), put("driving", drivingTitle),
-      put("image", "prediction", [marker, points], element("span", { class: "legend" }, "square: click to mark another pixel")), put("view", views.select, [lines], legend)),
+      put("image", "prediction", [marked.marker, points], element("span", { class: "legend" }, "square: click to mark another pixel")), put("view", views.select, [lines], legend)),
     element("div", { class: "controls" }, frame.box, oracle.box,
       button("let go of the keypoints", () => app.change({ points: [], shears: [] })),
       element("label", { class: "tick" }, element("input", { type: "checkbox", checked: true, onchange: (e) => box.classList.toggle("bare", !e.target.checked) }), "keypoints")),
     numbers);
 
-  const mark = (event) => {
-    const size = app.setup.size, [row, column] = cellAt(event, pictures.image, size, size);
-    app.change({ place: [(column / (size - 1)) * 2 - 1, (row / (size - 1)) * 2 - 1] }, { remember: false });
-  };
-  let marking = false;
-  pictures.image.parentElement.addEventListener("pointerdown", (event) => {
-    if (event.target.closest(".dot, .handle")) return;
-    marking = true;
-    app.remember();
-    mark(event);
-  });
-  pictures.image.parentElement.addEventListener("pointermove", (event) => { if (marking && event.buttons) mark(event); else marking = false; });
-  pictures.image.tabIndex = 0;
-  pictures.image.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    const [height] = app.setup.levels[app.state.level], by = 2 / height;
-    app.change({ place: app.state.place.map((value, axis) => Math.min(1, Math.max(-1, value + by * step[axis]))) });
-  });
+  marked.listen();
 
-  function drawMarker() {
-    const size = app.setup.size, [height, width] = app.setup.levels[app.shown.level], [row, column] = askedCell(app);
-    marker.setAttribute("viewBox", `0 0 ${size} ${size}`);
-    marker.replaceChildren(element("path", { class: "asked", d: `M${(column * size) / width},${(row * size) / height}h${size / width}v${size / height}h${-size / width}z` }));
-    const { place, hole } = app.shown, pixel = (value) => ((value + 1) / 2) * (size - 1) + 0.5;
-    if (hole) marker.append(element("circle", { class: "hole", cx: pixel(place[0]), cy: pixel(place[1]), r: (hole / 2) * (size - 1) }));
+  function drawRing() {
+    const size = app.setup.size, { place } = app.shown, pixel = (value) => ((value + 1) / 2) * (size - 1) + 0.5;
     const cell = (value) => Math.min(size - 1, Math.max(0, Math.round(((value + 1) / 2) * (size - 1)))), n = cell(place[1]) * size + cell(place[0]);
     const [x, y] = [0, 1].map((axis) => pixel(app.answer.deformation.data[2 * n + axis]));
     looking.setAttribute("viewBox", `0 0 ${size} ${size}`);
@@ -212,9 +230,10 @@ function stagePanel(app) {
     drawMap(pictures.view, data, height, width, app.setup.sequential.data, 0, 1);
     if (!truth) return "0 paint anew, 1 keep the warped source";
     const share = sum(truth.hidden) / truth.hidden.length;
+    if (share < 0.01) return "0 paint anew, 1 keep the warped source; here the source shows everything";
     lines.append(...outlined(contourOf(truth.hidden, height, width, 0.5)));
     const precision = averagePrecision(data.map((v) => 1 - v), truth.hidden);
-    return `0 paint anew, 1 keep the warped source; line: what the source does not show. As a finder of it the map has an average precision of ${precision.toFixed(2)}, chance has ${share.toFixed(2)}`;
+    return `0 paint anew, 1 keep the warped source; line: what the source does not show. As a finder of it the map has an average precision of ${precision.toFixed(2)}; chance has ${share.toFixed(2)}, the hidden share`;
   }
 
   function drawFlowError(flow, words, colour = "#fff") {
@@ -252,7 +271,8 @@ function stagePanel(app) {
       drawPicture(pictures.driving, driving);
       drawPicture(pictures.image, picture);
       points.draw();
-      drawMarker();
+      marked.draw();
+      drawRing();
       drawView(truth);
       frame.input.value = app.state.frame;
       frame.value.textContent = `${app.state.frame + 1} of ${app.setup.frames}`;
@@ -264,10 +284,13 @@ function stagePanel(app) {
 
   function describe(truth, picture) {
     const words = [], size = app.setup.size ** 2;
+    app.scored = "";
     if (truth) {
-      words.push(`PSNR ${psnr(picture.data, truth.data).toFixed(2)} dB`);
-      const { hidden } = truthOf(), share = sum(hidden) / size;
-      words.push(share > 0.01 ? `where the source shows nothing (${Math.round(100 * share)} % of the picture) ${psnr(picture.data, truth.data, hidden).toFixed(2)} dB` : "the source shows everything");
+      const { hidden } = truthOf(), share = sum(hidden) / size, before = app.kept?.state.frame === app.shown.frame ? app.kept.image : null;
+      const score = (mask) => [before, picture].filter(Boolean).map((one) => psnr(one.data, truth.data, mask).toFixed(2)).join(" → ");
+      app.scored = `${score()} dB`;
+      words.push(`PSNR${before ? " of A → now" : ""}: ${app.scored}`);
+      words.push(...(share > 0.01 ? [`where the source shows the place ${score(hidden.map((v) => 1 - v))}`, `where it does not (${Math.round(100 * share)} % of the picture) ${score(hidden)}`] : ["the source shows everything"]));
     }
     if (app.kept) words.push(`differs from A by ${(255 * sum(meanDifference(picture.data, app.kept.image.data)) / size).toFixed(2)} of 255`);
     return words.join(" · ");
