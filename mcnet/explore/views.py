@@ -87,7 +87,8 @@ def _occlusion(occlusion: torch.Tensor, visible: torch.Tensor | None) -> Shown:
         return Shown("occlusion", occlusion, f"{words}; here the source shows everything")
     precision, _ = ranking_scores(-occlusion.flatten(), hidden.flatten() > 0.5)
     words += "; line: what the source does not show. As a finder of it the map has an average precision of "
-    return Shown("occlusion", occlusion, f"{words}{precision:.2f}; chance has {hidden.mean():.2f}, the hidden share", None, hidden)
+    words += f"{precision:.2f}; chance has {hidden.mean():.2f}, the hidden share"
+    return Shown("occlusion", occlusion, words, None, hidden)
 
 
 def _flow_error(flow: torch.Tensor, truth: torch.Tensor | None, words: str, colour: str | tuple = "white") -> Shown:
