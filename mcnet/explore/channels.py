@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import matplotlib.pyplot as plt
 import torch
@@ -72,7 +72,7 @@ class Bent(NamedTuple):
     code: torch.Tensor  # (B, C), the implicit scale S
     memory: torch.Tensor  # (B, C_m, H_m, W_m), M_s
 
-
+# %% ../../nbs/explore/41_channels.ipynb #61d53993
 @torch.no_grad()
 def bend(
     network: MCNet | str | Path,  # or the name or file of its weights
@@ -81,18 +81,17 @@ def bend(
 ) -> list[Bent]:  # for each level that asks, deepest first
     "What the bank becomes for these sources (raises `UserError`)."
     network, memory = open_memory(network)
-    parts = [part for part in memory.modules() if isinstance(part, ScaleMLP)]
-    if not parts:
+    scale = next((part for part in memory.modules() if isinstance(part, ScaleMLP)), None)
+    if scale is None:
         raise UserError("this network's bank is the same for everybody: it has no implicit scale; draw the bank itself")
     check_shape(source, "B 3 S S", "source")
-    training = network.training
+    training, driving = network.training, source if driving is None else driving
     try:
-        made = network.eval()(source, source if driving is None else driving, details=True)
+        made = network.eval()(source, driving, details=True)
     finally:
         network.train(training)
     points, asking = made.source_keypoints.value, made.compensated[: len(memory.project)]
-    asked: list[tuple[torch.Tensor, dict[str, Any]]] = [(level.projected, level.details) for level in asking]
-    return [Bent(parts[0](projected, points), inner["memory"]) for projected, inner in asked]
+    return [Bent(scale(level.projected, points), cast(Any, level.details)["memory"]) for level in asking]
 
 # %% ../../nbs/explore/41_channels.ipynb #f8a3b7b2
 def choose_channels(
@@ -119,7 +118,7 @@ def _own(maps: torch.Tensor) -> torch.Tensor:  # (..., H, W)
     "Each map over its own largest number."
     return maps / maps.abs().amax((-2, -1), keepdim=True).clamp(min=1e-12)
 
-
+# %% ../../nbs/explore/41_channels.ipynb #d2e74584
 def _bank_sheet(bank: torch.Tensor, shown: list[int], limit: float | None, title: str):
     "The figure of M_o."
     columns = sheet_columns(len(shown), bank.shape[1] / bank.shape[2])
@@ -129,9 +128,10 @@ def _bank_sheet(bank: torch.Tensor, shown: list[int], limit: float | None, title
     ax.set_yticks(ax.get_yticks(), [str(shown[int(label.get_text())]) for label in ax.get_yticklabels()])
     return figure
 
-
-def _source_rows(source: torch.Tensor, maps: torch.Tensor, shown: list[int], limit: float, title: str):
+# %% ../../nbs/explore/41_channels.ipynb #11177d78
+def _source_rows(source: torch.Tensor, maps: torch.Tensor, shown: list[int], limit: float | None, title: str):
     "The figure of M_s: a picture and its maps in each row."
+    limit = maps.abs().max().item() if limit is None else limit
     cell = min(1.0, 11 / (len(shown) + 1))
     size = cell * (len(shown) + 1), cell * len(source) + 0.7
     figure, axes = plt.subplots(len(source), 2, figsize=size, width_ratios=[1, len(shown)], squeeze=False)
@@ -158,14 +158,11 @@ def memory_figure(
 ):  # a matplotlib figure
     "The memory as the paper draws its own: M_o (MCNet Figs. 7, 9) or M_s (Fig. 6, last column) (raises `UserError`)."
     network, memory = open_memory(network)
-    total, words = memory.bank().shape[1], ", each over its own largest" * own_range
+    bank, words, dress = memory.bank()[0], ", each over its own largest" * own_range, _own if own_range else torch.clone
     if source is None:
-        bank = _own(memory.bank()[0]) if own_range else memory.bank()[0]
-        return _bank_sheet(bank, choose_channels(total, channels, count, seed), limit, f"$M_o${words}")
+        return _bank_sheet(dress(bank), choose_channels(len(bank), channels, count, seed), limit, f"$M_o${words}")
     if not 0 <= level < len(memory.project):
         raise UserError(f"level is {level}; this memory is asked at levels 0 (deepest) to {len(memory.project) - 1}")
-    shown = choose_channels(total, channels, count or min(8, total), seed)
-    maps = bend(network, source)[level].memory[:, shown]
-    maps = _own(maps) if own_range else maps
-    limit = maps.abs().max().item() if limit is None else limit
+    shown = choose_channels(len(bank), channels, min(8, len(bank)) if count is None else count, seed)
+    maps = dress(bend(network, source)[level].memory[:, shown])
     return _source_rows(source, maps, shown, limit, f"$M_s$ at level {level}{words}")
