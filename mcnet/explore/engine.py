@@ -24,8 +24,8 @@ from ..memory.compensation import SpatialMemory
 from ..memory.network import MCNet
 
 # %% auto #0
-__all__ = ['KINDS', 'SORTS', 'VIEWS', 'LARGEST_HOLE', 'WANTS', 'ExplorerState', 'read_state', 'one_row', 'driving_keypoints',
-           'moved_keypoints', 'Engine']
+__all__ = ['KINDS', 'SORTS', 'VIEWS', 'LARGEST_HOLE', 'WANTS', 'LIMITED', 'ExplorerState', 'read_state', 'one_row',
+           'driving_keypoints', 'moved_keypoints', 'Engine']
 
 # %% ../../nbs/explore/45_engine.ipynb #490f0a13
 KINDS = ("bank", "memory", "key", "value")
@@ -137,7 +137,10 @@ WANTS = {  # name -> a tensor of a prediction; flow and occlusion at the size of
     "masks": lambda made, inner: made.motion.masks,
 } | {name: lambda made, inner, name=name: inner[name] for name in ("memory", "key", "value", "query", "answer")}
 
-# %% ../../nbs/explore/45_engine.ipynb #21308c09
+# %% ../../nbs/explore/45_engine.ipynb #d7a271cb
+LIMITED = "frame", "level", "channel", "keypoint"  # of a state: counted from 0
+
+
 def _fitting(limits: dict[str, int], banks: Mapping[str, torch.Tensor], state: ExplorerState) -> ExplorerState:
     "Refuse what this network or subject does not have (raises `UserError`)."
     for name, count in limits.items():
@@ -170,8 +173,8 @@ class Engine:
     def __init__(self, network: MCNet, subject: Subject, banks: Mapping[str, torch.Tensor] | None = None):
         self.memory, self.subject, self.banks = spatial_memory(network), subject, dict(banks or {})
         self.network, self.levels = _with_memory(network, self.memory), len(self.memory.project)
-        self.limits = {"frame": len(subject.driving), "level": self.levels, "channel": self.memory.bank().shape[1]}
-        self.limits["keypoint"], self.size = network.config.motion.num_keypoints, subject.source.shape[-1]
+        counts = len(subject.driving), self.levels, self.memory.bank().shape[1], network.config.motion.num_keypoints
+        self.limits, self.size = dict(zip(LIMITED, counts)), subject.source.shape[-1]
         with torch.no_grad():
             self.source = network.detect_keypoints(subject.source)
             self.features = network.encode(subject.source)
@@ -187,7 +190,7 @@ class Engine:
         return Engine(self.as_given(), subject, self.banks)
 
     def motion(self, state: ExplorerState) -> tuple[Keypoints, Motion]:
-        "The driving keypoints and the motion, with an oracle's truth where it is wanted; the last motion is kept."
+        "The driving keypoints and the motion, with an oracle's truth where wanted; the last motion is kept."
         driving = moved_keypoints(one_row(self.driving, state.frame), state)
         cause = state.frame, state.points, state.shears, state.oracle
         if self.last is None or self.last[0] != cause:
@@ -215,6 +218,6 @@ class Engine:
         if "bank" in wants:
             found["bank"] = spatial_memory(self.network).bank()[0]
         if "effects" in wants:  # of the picture, of 1
-            picture = lambda surgery: self.predict(state.replace(surgery=surgery)).image
-            found["effects"] = channel_effects(picture, self.limits["channel"])
+            answer = lambda surgery: self.predict(state.replace(surgery=surgery)).image
+            found["effects"] = channel_effects(answer, self.limits["channel"])
         return found

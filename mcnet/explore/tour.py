@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 # %% auto #0
-__all__ = ['MOTION_STOPS', 'PULL_STOPS', 'TRUTH_STOPS', 'BANK_STOPS', 'ANSWER_STOPS', 'LAST_STOPS', 'STOPS', 'Stop']
+__all__ = ['MOTION_STOPS', 'REACH_STOPS', 'PULL_STOPS', 'TRUTH_STOPS', 'BANK_STOPS', 'ASKING_STOPS', 'ANSWER_STOPS', 'LAST_STOPS',
+           'STOPS', 'Stop']
 
 # %% ../../nbs/explore/46_tour.ipynb #0a79bd24
 class Stop(NamedTuple):
@@ -52,6 +53,10 @@ MOTION_STOPS = (
         {"frame": 12, "view": "change"},
         {"shears": [[4, 4.4, -0.55, 0.04, 3.67]]},
     ),
+)
+
+# %% ../../nbs/explore/46_tour.ipynb #6eb0b83d
+REACH_STOPS = (
     Stop(
         "How far one point reaches",
         "Each point proposes one motion for the whole picture: a shift and a matrix (a first-order expansion). "
@@ -160,6 +165,10 @@ BANK_STOPS = (
         {"moment": 11},
         "birth",
     ),
+)
+
+# %% ../../nbs/explore/46_tour.ipynb #e15a1fb7
+ASKING_STOPS = (
     Stop(
         "One pixel asks",
         "The white square asks. At the deepest level, of 8 × 8 pixels: does it hear one place of the memory, a "
@@ -249,4 +258,6 @@ LAST_STOPS = (
         {"frame": 1},
     ),
 )
-STOPS = (*MOTION_STOPS, *PULL_STOPS, *TRUTH_STOPS, *BANK_STOPS, *ANSWER_STOPS, *LAST_STOPS)
+STOPS = (
+    *MOTION_STOPS, *REACH_STOPS, *PULL_STOPS, *TRUTH_STOPS, *BANK_STOPS, *ASKING_STOPS, *ANSWER_STOPS, *LAST_STOPS
+)  # fmt: skip

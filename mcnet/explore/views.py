@@ -99,7 +99,14 @@ def _flow_error(flow: torch.Tensor, truth: torch.Tensor | None, words: str, colo
     words += f"{percent((errors < 1).double().mean().item())} of the picture"
     return Shown("error", errors[None], words, FARTHEST, errors, 1.0, colour)
 
-# %% ../../nbs/explore/45b_views.ipynb #0d23287a
+# %% ../../nbs/explore/45b_views.ipynb #beb04e2e
+def _one_motion(engine: Engine, state: ExplorerState, truth: torch.Tensor | None) -> Shown:
+    driving, k = moved_keypoints(one_row(engine.driving, state.frame), state), state.keypoint
+    alone = sparse_motions(engine.source, driving, engine.size, engine.size)[0, k + 1]
+    colour = keypoint_colours(driving.value.shape[1])[k]
+    return _flow_error(alone, truth, f"the motion of keypoint {k} alone is right", colour)
+
+
 def look(
     engine: Engine,
     state: ExplorerState,
@@ -107,7 +114,7 @@ def look(
 ) -> Shown:
     "The view that a state names (raises `UserError`)."
     names = ["image", "deformation", *({state.view} & {"warped", "occlusion", "masks"})]
-    made, subject, k = engine.answer(state, names), engine.subject, state.keypoint
+    made, subject = engine.answer(state, names), engine.subject
     flow, visible = subject.truth(state.frame)
     if state.view in ("error", "change"):
         other = kept if state.view == "change" else subject.driving[state.frame] if subject.drawn else None
@@ -124,14 +131,11 @@ def look(
     if state.view == "flow error":
         return _flow_error(made["deformation"], flow, "the deformation is right")
     if state.view == "one motion":
-        driving = moved_keypoints(one_row(engine.driving, state.frame), state)
-        alone = sparse_motions(engine.source, driving, engine.size, engine.size)[0, k + 1]
-        colour = keypoint_colours(driving.value.shape[1])[k]
-        return _flow_error(alone, flow, f"the motion of keypoint {k} alone is right", colour)
+        return _one_motion(engine, state, flow)
     words = "each pixel in the colours of the keypoints it follows; grey: none"
     return Shown("masks", made["masks"], words)
 
-
+# %% ../../nbs/explore/45b_views.ipynb #0d23287a
 def show_view(
     shown: Shown,
     ax,  # where

@@ -142,7 +142,7 @@ def _draw_stage(engine: Engine, state: ExplorerState, made: dict[str, torch.Tens
         axes[2].add_patch(Circle((x, y), state.hole / 2 * (size - 1), fill=False, color="white", linestyle="--"))
     show_view(look(engine, state), axes[3], state.view)
 
-
+# %% ../../nbs/explore/48_widget.ipynb #c786ee94
 def _draw_memory(engine: Engine, state: ExplorerState, made: dict[str, torch.Tensor], axes: list):
     "All maps of the chosen kind."
     maps = made[state.kind]
@@ -234,7 +234,7 @@ def full_state(start: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
     "The first state with some changes, those of the surgery one by one."
     return {**start, **changes, "surgery": {**start["surgery"], **changes.get("surgery", {})}}
 
-
+# %% ../../nbs/explore/48_widget.ipynb #5ea3bcf4
 class MemoryExplorer(anywidget.AnyWidget):
     "Look into a network's memory: ask it, change it, and see what becomes of the face."
 
