@@ -186,6 +186,8 @@ def test_controls(page, view):
     placed = state_of(page)["entry"]  # the chosen entry is followed
     assert placed == view.looks["keys and values dealt anew"][1].order.tolist().index(START["entry"])
     assert page.locator(".trials tr").last.inner_text().count("nothing") == 2
+    differ = float(f"{100 * view.varied(1):.2g}")
+    assert f"differ from their own mean by {differ:g} %" in page.inner_text(".trials .legend")
     order = view.looks["values dealt anew"][1].order.tolist()
     assert page.evaluate(f"{ROOT}.entryName(0)") == f"code {order[0]}"
     pixels = torch.tensor(page.evaluate(f"[...{ROOT}.kind().tensor.data]")).view(12, 3, 5, 7)

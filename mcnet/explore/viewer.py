@@ -124,6 +124,11 @@ class View(NamedTuple):
         before, after = (self.looks[name][asked].answer.flatten(1) for name in ("as learned", control))
         return (after - before).abs().mean(1) / before.abs().mean().clamp(min=1e-12)
 
+    def varied(self, asked: int = 0) -> float:
+        "How far the answers lie from their own mean over the questions, in parts of the mean size of an answer."
+        answer = self.looks["as learned"][asked].answer.flatten(1)
+        return ((answer - answer.mean(0)).abs().mean() / answer.abs().mean().clamp(min=1e-12)).item()
+
     def first(self, asked: int = 0) -> int:
         "The question that is shown first: the middle one."
         grid, count = self.asked[asked].grid, len(self.looks["as learned"][asked].shares)
@@ -215,7 +220,7 @@ def _show_entries(view: View, asked: int, entry: int, ax):
         ax.set_aspect("auto")
         ax.axvline(entry, color="C3", linewidth=1)
 
-
+# %% ../../nbs/explore/49c_viewer.ipynb #b4149c0e
 def _show_heard(view: View, asked: int, question: int, ax):
     "The entries that the chosen question hears most."
     look = view.looks["as learned"][asked]
@@ -245,7 +250,8 @@ def _show_controls(view: View, asked: int, ax):
         share = view.moved(control, asked).mean().item()
         ax.barh(row, share, height=0.4, color="C0")
         ax.text(0, row - 0.28, f"{control}: {f'{share:.1%}' if share > 1e-5 else 'nothing'}", va="bottom", fontsize=10)
-    ax.set(title="how far the answers move", yticks=[], xlabel="1 = an answer's size", ylim=(3.4, -0.8))
+    label = f"1 = an answer's size\nas learned they differ from their mean by {view.varied(asked):.1%}"
+    ax.set(title="how far the answers move", yticks=[], xlabel=label, ylim=(3.4, -0.8))
     ax.spines.left.set_visible(False)
 
 # %% ../../nbs/explore/49c_viewer.ipynb #ae984aca
@@ -333,7 +339,8 @@ def describe_view(
         told = {"name": one.name, "names": one.names and [*one.names], "grid": one.grid, "seconds": one.seconds}
         told |= {name: arrays.keep(getattr(one, name), pixels=True) for name in ("picture", "pictures")}
         counted = {key: value for key, value in usage._asdict().items() if key != "shares"}
-        asked.append(told | {"track": arrays.keep(one.track), "usage": counted})
+        more = {"track": arrays.keep(one.track), "usage": counted, "varied": view.varied(len(asked))}
+        asked.append(told | more)
     looks = {name: [_describe_look(view, name, n, arrays) for n in range(len(asked))] for name in view.looks}
     size = sum(len(array["data"]) for array in arrays.values())
     if size > LARGEST_VIEW:
@@ -384,7 +391,7 @@ def write_viewer(
         temporary.write_text(page, encoding="utf-8")
     return Path(out)
 
-
+# %% ../../nbs/explore/49c_viewer.ipynb #b9ec1221
 class MemoryViewer(anywidget.AnyWidget):
     "Look into any memory: who hears what, from whom, and what moves the answer."
 

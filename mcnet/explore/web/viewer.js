@@ -336,9 +336,10 @@ function controlPanel(viewer, act) {
     return { control, input, all, own, bar };
   });
   const head = element("thead", {}, element("tr", {}, ...["the memory is", "all answers move by", "this one"].map((text) => element("th", { scope: "col" }, text))));
-  const box = element("section", { class: "trials", "aria-label": "controls" }, element("h3", {}, "What moves the answer"), element("table", {}, head, body),
-    element("p", { class: "legend" }, "in parts of an answer's mean size"));
+  const legend = element("p", { class: "legend" });
+  const box = element("section", { class: "trials", "aria-label": "controls" }, element("h3", {}, "What moves the answer"), element("table", {}, head, body), legend);
   return { box, draw() {
+    legend.textContent = `in parts of an answer's mean size; as learned, the answers differ from their own mean by ${percentOf(viewer.asked().varied)}`;
     const moved = rows.map(({ control }) => viewer.look(control).moved.data), mean = moved.map((values) => sum(values) / values.length), most = Math.max(1, ...mean);
     rows.forEach(({ control, input, all, own, bar }, n) => {
       input.checked = control === viewer.state.control;

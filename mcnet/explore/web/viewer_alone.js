@@ -6,6 +6,6 @@ async function begin() {
   const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
   let at = 0;
   const setup = withArrays(text, (size) => bytes.subarray(at, (at += size)));
-  render({ model: new PageModel({ setup, state: linkedState() }), el: document.getElementById("explorer") });
+  render({ model: new PageModel({ setup, state: linked({ panels: [] }).state }), el: document.getElementById("explorer") });
 }
 begin();
