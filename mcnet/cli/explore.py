@@ -73,7 +73,8 @@ def _serve(engine, title: str, port: int, browser: bool):
     except KeyboardInterrupt:
         say("ended")
     finally:
-        server.server_close()
+        with server.host.lock:  # an answer that is being computed comes to its end
+            server.server_close()
 
 # %% ../../nbs/cli/80d_explore.ipynb #2317268d
 def export_command(

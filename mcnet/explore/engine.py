@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -19,31 +18,36 @@ from ..core import Config, Keypoints, Motion, Prediction, UserError
 from .asking import hole_around, with_hole
 from .channels import spatial_memory
 from .oracles import ORACLES, Subject, with_oracle
-from .surgery import Surgery, channel_effects, operate
+from .surgery import Surgery, channel_effects, check_rows, is_number, operate
 from ..memory.compensation import SpatialMemory
 from ..memory.network import MCNet
 
 # %% auto #0
-__all__ = ['KINDS', 'SORTS', 'VIEWS', 'LARGEST_HOLE', 'WANTS', 'LIMITED', 'ExplorerState', 'read_state', 'one_row',
-           'driving_keypoints', 'moved_keypoints', 'Engine']
+__all__ = ['KINDS', 'SORTS', 'VIEWS', 'LARGEST_HOLE', 'FARTHEST_MOVE', 'WANTS', 'LIMITED', 'ExplorerState', 'read_state',
+           'one_row', 'driving_keypoints', 'moved_keypoints', 'Engine']
 
 # %% ../../nbs/explore/45_engine.ipynb #490f0a13
 KINDS = ("bank", "memory", "key", "value")
 SORTS = ("number", "energy", "effect")
 VIEWS = ("error", "change", "warped", "pushed", "occlusion", "deformation", "flow error", "one motion", "masks")
-LARGEST_HOLE = 1.0
+LARGEST_HOLE, FARTHEST_MOVE = 1.0, 100.0
 
 
 def _check_state(state: ExplorerState):
     "Finite numbers and known words (raises `UserError`)."
-    for name, rows in (("points", state.points), ("shears", state.shears), ("place", [state.place])):
-        if not all(math.isfinite(value) for row in rows for value in row):
-            raise UserError(f"{name} has a number that is none; give finite numbers")
+    for name, rows, length, whole in (
+        ("points", state.points, 3, 1), ("shears", state.shears, 5, 1), ("place", (state.place,), 2, 0),
+    ):  # fmt: skip
+        check_rows(name, rows, length, whole)
+        if any(abs(value) > FARTHEST_MOVE for row in rows for value in row[whole:]):
+            raise UserError(f"{name} has a number beyond ±{FARTHEST_MOVE:g}; choose a smaller one")
+    if any(abs(value) > 1 for value in state.place):
+        raise UserError(f"place is {tuple(state.place)}; choose x and y from -1 to 1")
     for name, known in (("oracle", ORACLES), ("kind", KINDS), ("sort", SORTS), ("view", VIEWS)):
         if getattr(state, name) not in known:
             raise UserError(f"{name} is {getattr(state, name)!r}; choose {', '.join(known)}")
-    if not 0 <= state.hole <= LARGEST_HOLE:
-        raise UserError(f"hole is {state.hole:g}; choose a radius from 0, which is none, to {LARGEST_HOLE:g}")
+    if not (is_number(state.hole) and 0 <= state.hole <= LARGEST_HOLE):
+        raise UserError(f"hole is {state.hole!r}; choose a radius from 0, which is none, to {LARGEST_HOLE:g}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,15 +141,16 @@ WANTS = {  # name -> a tensor of a prediction; flow and occlusion at the size of
     "masks": lambda made, inner: made.motion.masks,
 } | {name: lambda made, inner, name=name: inner[name] for name in ("memory", "key", "value", "query", "answer")}
 
-# %% ../../nbs/explore/45_engine.ipynb #d7a271cb
-LIMITED = "frame", "level", "channel", "keypoint"  # of a state: counted from 0
+# %% ../../nbs/explore/45_engine.ipynb #d33715b3
+LIMITED: tuple[str, ...] = "frame", "level", "channel", "keypoint"  # of a state: counted from 0
 
 
 def _fitting(limits: dict[str, int], banks: Mapping[str, torch.Tensor], state: ExplorerState) -> ExplorerState:
     "Refuse what this network or subject does not have (raises `UserError`)."
     for name, count in limits.items():
-        if not 0 <= getattr(state, name) < count:
-            raise UserError(f"{name} is {getattr(state, name)}; choose 0 to {count - 1}")
+        value = getattr(state, name)
+        if not is_number(value) or value != int(value) or not 0 <= value < count:
+            raise UserError(f"{name} is {value!r}; choose 0 to {count - 1}")
     if state.bank != "own" and state.bank not in banks:
         raise UserError(f"there is no bank {state.bank!r}; choose {', '.join(['own', *banks])}")
     return state
@@ -176,8 +181,7 @@ class Engine:
         counts = len(subject.driving), self.levels, self.memory.bank().shape[1], network.config.motion.num_keypoints
         self.limits, self.size = dict(zip(LIMITED, counts)), subject.source.shape[-1]
         with torch.no_grad():
-            self.source = network.detect_keypoints(subject.source)
-            self.features = network.encode(subject.source)
+            self.source, self.features = network.detect_keypoints(subject.source), network.encode(subject.source)
             self.driving = driving_keypoints(network, subject, self.source)
         self.last: tuple[tuple, Motion] | None = None
 
@@ -201,22 +205,20 @@ class Engine:
     @torch.no_grad()
     def predict(self, state: ExplorerState) -> Prediction:
         "One forward pass, with all inner tensors (raises `UserError`)."
-        state = _fitting(self.limits, self.banks, state)
-        memory = operate(self.memory, state.surgery, self.banks.get(state.bank))
-        self.network.generator.add_module("compensator", memory)
+        bank = self.banks.get(_fitting(self.limits, self.banks, state).bank)
+        self.network.generator.add_module("compensator", operate(self.memory, state.surgery, bank))
         driving, motion = self.motion(state)
         if state.hole:
             motion = with_hole(motion, self.features, hole_around(self.size, state.place, state.hole))
-        given = {"features": self.features, "motion": motion, "details": True}
-        return self.network.animate(self.subject.source, self.source, driving, **given)
+        given = self.subject.source, self.source, driving
+        return self.network.animate(*given, features=self.features, motion=motion, details=True)
 
     def answer(self, state: ExplorerState, wants: Sequence[str]) -> dict[str, torch.Tensor]:
         "The wanted tensors, without their batch: names of WANTS, 'bank', 'effects' (raises `UserError`)."
         made = self.predict(state)
         inner = made.compensated[state.level].details
         found = {name: WANTS[name](made, inner)[0] for name in _known(wants) if name in WANTS}
-        if "bank" in wants:
-            found["bank"] = spatial_memory(self.network).bank()[0]
+        found |= {"bank": spatial_memory(self.network).bank()[0]} if "bank" in wants else {}
         if "effects" in wants:  # of the picture, of 1
             answer = lambda surgery: self.predict(state.replace(surgery=surgery)).image
             found["effects"] = channel_effects(answer, self.limits["channel"])

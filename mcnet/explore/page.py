@@ -143,7 +143,7 @@ def write_page(
         graphs = trace_network(engine.as_given())
         contents = {part: runtime(part) for part in RUNTIME}
         contents |= {part: with_short_names(graph.model) for part, graph in graphs.items()}
-        told = json.dumps(text).replace("</", r"<\/")
+        told = json.dumps(text).replace("<", r"\u003c")
         first = f'<script type="application/json" id="mcnet-setup">{told}</script>\n{_block("arrays", arrays)}'
         later = "".join(_block(name, content) for name, content in contents.items())
         page = frame_page(title, "alone.js", still_html(engine, ExplorerState.from_dict(text["start"])), first, later)

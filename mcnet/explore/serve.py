@@ -5,6 +5,7 @@
 # %% ../../nbs/explore/49b_serve.ipynb #ea3050ba
 from __future__ import annotations
 
+import contextlib
 import hmac
 import json
 import secrets
@@ -20,11 +21,13 @@ from .subject import read_subject
 from .widget import answer_to, describe, still_html
 
 # %% auto #0
-__all__ = ['BYTES', 'LARGEST_REQUEST', 'pack', 'Host', 'Handler', 'ExplorerServer']
+__all__ = ['BYTES', 'LARGEST_REQUEST', 'HEADERS', 'HELD', 'pack', 'Host', 'Handler', 'ExplorerServer']
 
 # %% ../../nbs/explore/49b_serve.ipynb #d6df8055
 BYTES = "application/octet-stream"
 LARGEST_REQUEST = 64_000_000  # bytes: a photograph, not a video
+HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
+HELD = 4  # pictures, beside the first
 
 
 def pack(message: dict[str, Any], parts: list[bytes]) -> bytes:
@@ -32,25 +35,26 @@ def pack(message: dict[str, Any], parts: list[bytes]) -> bytes:
     text = json.dumps(message).encode()
     return b"".join([len(text).to_bytes(4, "big"), text, *parts])
 
-
+# %% ../../nbs/explore/49b_serve.ipynb #d55fee47
 class Host:
     "What is served: an engine, and the answers to the page's questions."
 
     def __init__(self, engine: Engine, title: str):
-        self.engine, self.title, self.lock = engine, title, threading.Lock()
+        self.engines, self.title, self.lock = {0: engine}, title, threading.Lock()  # one for each picture
+        self.count = 0  # of pictures that were given
 
     def page(self) -> bytes:
         "The HTML page."
         text, _ = self.setup()
-        told = json.dumps(text).replace("</", r"<\/")
+        told = json.dumps(text).replace("<", r"\u003c")
         start = f'<script type="application/json" id="mcnet-setup">{told}</script>'
         with self.lock:
-            still = still_html(self.engine, ExplorerState.from_dict(text["start"]))
+            still = still_html(self.engines[0], ExplorerState.from_dict(text["start"]))
         return frame_page(self.title, "served.js", still, start).encode()
 
-    def setup(self) -> tuple[dict[str, Any], bytes]:
-        "What the page is told once."
-        return split_arrays(describe(self.engine, self.title))
+    def setup(self, subject: int = 0) -> tuple[dict[str, Any], bytes]:
+        "What the page is told once, and again with every picture that it gives."
+        return split_arrays(describe(self.engines[subject], self.title) | {"subject": subject})
 
     def arrays(self) -> bytes:
         "What of it is arrays."
@@ -58,17 +62,25 @@ class Host:
 
     def ask(self, content: dict[str, Any]) -> bytes:
         "The wanted tensors of a state, or a sentence."
+        engine = self.engines.get(content.get("subject", 0))
+        if engine is None:
+            lost = "this picture is no longer held, since others were given; give it again, or load the page anew"
+            return pack({"kind": "problem", "id": content["id"], "text": lost}, [])
         with self.lock:
-            return pack(*answer_to(self.engine, content))
+            return pack(*answer_to(engine, content))
 
     def take(self, name: str, picture: bytes) -> bytes:
-        "Another source picture."
+        "Another source picture, for the page that gives it; the last few are held."
         with self.lock:
             try:
-                self.engine = self.engine.about(read_subject(picture, name, self.engine.subject))
+                first = self.engines[0]
+                engine = first.about(read_subject(picture, name, first.subject))
             except UserError as error:
                 return pack({"kind": "problem", "text": str(error)}, [])
-        text, arrays = self.setup()
+            self.count += 1
+            recent = {n: held for n, held in self.engines.items() if n == 0 or n > self.count - HELD}
+            self.engines = recent | {self.count: engine}
+            text, arrays = self.setup(self.count)
         return pack({"setup": text}, [arrays])
 
 # %% ../../nbs/explore/49b_serve.ipynb #c87dbfd8
@@ -87,13 +99,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send(self, content: bytes, kind: str, status: int = 200):
         self.send_response(status)
-        for name, value in {
-            "Content-Type": kind, "Content-Length": str(len(content)), "Cache-Control": "no-store",
-            "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
-        }.items():  # fmt: skip
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(content)), **HEADERS}.items():
             self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
+        with contextlib.suppress(ConnectionError):  # the page was closed meanwhile
+            self.end_headers()
+            self.wfile.write(content)
 
     def _refuse(self):
         self.close_connection = True
@@ -118,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             name = dict(urllib.parse.parse_qsl(query)).get("name", "picture")
             content = host.take(name, body) if path == "picture" else host.ask(json.loads(body))
-        except (ValueError, KeyError, TypeError):  # nothing that our page would say
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # nothing that our page would say
             return self._refuse()
         self._send(content, BYTES)
 

@@ -15,20 +15,31 @@ from ..core import Config, UserError
 from ..memory.compensation import SpatialMemory
 
 # %% auto #0
-__all__ = ['CONTROLS', 'LARGEST_GAIN', 'LARGEST_SHARPNESS', 'Surgery', 'cut_bank', 'operate', 'channel_effects']
+__all__ = ['CONTROLS', 'LARGEST_GAIN', 'SMALLEST_SHARPNESS', 'LARGEST_SHARPNESS', 'is_number', 'check_rows', 'Surgery',
+           'cut_bank', 'operate', 'channel_effects']
 
 # %% ../../nbs/explore/43_surgery.ipynb #abea02ec
 CONTROLS = ("as learned", "silenced", "same answer", "values dealt anew", "keys and values dealt anew")
-LARGEST_GAIN, LARGEST_SHARPNESS = 8.0, 32.0
+LARGEST_GAIN, SMALLEST_SHARPNESS, LARGEST_SHARPNESS = 8.0, 1e-6, 32.0
 
 
-def _check_numbers(name: str, rows: tuple, whole: int):
-    "Rows of numbers, the first `whole` of which count something (raises `UserError`)."
+def is_number(value: object) -> bool:
+    "A finite number, and no truth value."
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_rows(
+    name: str,
+    rows: tuple,
+    length: int,  # of each row
+    whole: int,  # so many of its numbers count something
+):
+    "Refuse what are no rows of so many finite numbers (raises `UserError`)."
     for row in rows:
-        if not all(math.isfinite(value) for value in row):
-            raise UserError(f"{name} has a number that is none, in {tuple(row)}; give finite numbers")
+        if len(row) != length or not all(map(is_number, row)):
+            raise UserError(f"{name} has {tuple(row)}, with a number that is none or missing; give {length} each")
         if any(value != int(value) or value < 0 for value in row[:whole]):
-            raise UserError(f"{name} names {tuple(row[:whole])}; channels and places are counted from 0")
+            raise UserError(f"{name} names {tuple(row[:whole])}; what it names is counted from 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,14 +54,14 @@ class Surgery(Config):
 
     def __post_init__(self):
         for name, whole in (("gains", 1), ("swaps", 2), ("paint", 1)):
-            _check_numbers(name, getattr(self, name), whole)
+            check_rows(name, getattr(self, name), 2, whole)
         if any(abs(factor) > LARGEST_GAIN for _, factor in (*self.gains, *self.paint)):
             raise UserError(f"a factor is beyond ±{LARGEST_GAIN:g}; choose one within, 0 silences")
         if self.control not in CONTROLS:
             raise UserError(f"control is {self.control!r}; choose {', '.join(CONTROLS)}")
-        if not 0 < self.sharpness <= LARGEST_SHARPNESS:
-            most = f"{LARGEST_SHARPNESS:g}; 1 is as trained"
-            raise UserError(f"sharpness is {self.sharpness:g}; choose more than 0, up to {most}")
+        if not (is_number(self.sharpness) and SMALLEST_SHARPNESS <= self.sharpness <= LARGEST_SHARPNESS):
+            span = f"{SMALLEST_SHARPNESS:g} up to {LARGEST_SHARPNESS:g}; 1 is as trained"
+            raise UserError(f"sharpness is {self.sharpness!r}; choose {span}")
 
 # %% ../../nbs/explore/43_surgery.ipynb #ae2d4e37
 def cut_bank(

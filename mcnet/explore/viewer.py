@@ -380,7 +380,7 @@ def write_viewer(
 ) -> Path:
     "One HTML file that needs neither a kernel nor a network (raises `UserError`)."
     text, arrays = split_arrays(describe_view(view))
-    told = json.dumps(text).replace("</", r"<\/")
+    told = json.dumps(text).replace("<", r"\u003c")
     packed = base64.b64encode(gzip.compress(arrays, 9, mtime=0)).decode()
     first = f'<script type="application/json" id="mcnet-setup">{told}</script>\n'
     first += f'<script type="application/octet-stream" id="mcnet-arrays">{packed}</script>\n'

@@ -145,6 +145,8 @@ function createAlone(setup) {
     if (side < 16) throw new Error(`${name} has ${bitmap.width}×${bitmap.height} pixels; at least 16×16 are needed to see a face`);
     const context = canvas.getContext("2d");
     context.imageSmoothingQuality = "high";
+    context.fillStyle = "#fff";  // behind what is transparent
+    context.fillRect(0, 0, size, size);
     context.drawImage(bitmap, (bitmap.width - side) / 2, (bitmap.height - side) / 2, side, side, 0, 0, size, size);
     bitmap.close();
     const pixels = context.getImageData(0, 0, size, size).data, data = new Uint8Array(3 * size * size);

@@ -16,20 +16,34 @@ function onlyChanges(start, state) {
   return cut.length ? { ...changed, surgery: Object.fromEntries(cut) } : changed;
 }
 
-// what is wrong with a state, in a sentence; the limits are those of mcnet.explore.engine
+// what is wrong with a state, in a sentence; the limits are those of mcnet.explore.engine and mcnet.explore.surgery
 function faultOf(setup, state) {
-  const { surgery } = state, rows = [state.points, state.shears, surgery.gains, surgery.swaps, surgery.paint];
-  if (![...rows, state.place].every(Array.isArray) || !rows.flat().every(Array.isArray)) return "this is no state of the explorer; copy it again, or start anew";
-  if (![...state.place, ...rows.flat(2)].every(Number.isFinite)) return "the state has a number that is none; give finite numbers";
-  const beyond = [...state.points, ...state.shears].find(([k]) => !(k >= 0 && k < setup.points));
-  if (beyond) return `there is no keypoint ${beyond[0]}; this network has ${setup.points}, counted from 0`;
-  if (!(surgery.sharpness > 0 && surgery.sharpness <= 32)) return `sharpness is ${surgery.sharpness}; choose more than 0, up to 32; 1 is as trained`;
-  for (const [name, count] of [["frame", setup.frames], ["level", setup.levels.length], ["channel", setup.channels], ["keypoint", setup.points], ["moment", setup.births.steps.length]]) {
-    if (!Number.isInteger(state[name]) || state[name] < 0 || state[name] >= count) return `${name} is ${state[name]}; choose 0 to ${count - 1}`;
+  const { surgery } = state, known = Object.keys(setup.start), cuts = Object.keys(setup.start.surgery), none = "this is no state of the explorer; copy it again, or start anew";
+  if (!surgery || typeof surgery !== "object" || Array.isArray(surgery)) return none;
+  const strange = [...Object.keys(state).filter((name) => !known.includes(name)), ...Object.keys(surgery).filter((name) => !cuts.includes(name))];
+  if (strange.length) return `a state has nothing called ${strange[0].slice(0, 40)}; it has ${[...known, ...cuts].join(", ")}`;
+  const places = setup.grid[0] * setup.grid[1];
+  const rows = [  // name, rows, how long a row is, how many of its numbers count something, and up to what
+    ["points", state.points, 3, 1, setup.points], ["shears", state.shears, 5, 1, setup.points], ["place", [state.place], 2, 0, 0],
+    ["gains", surgery.gains, 2, 1, setup.channels], ["swaps", surgery.swaps, 2, 2, setup.channels], ["paint", surgery.paint, 2, 1, places],
+  ];
+  for (const [name, list, length, whole, count] of rows) {
+    if (!Array.isArray(list) || !list.every(Array.isArray)) return none;
+    const wrong = list.find((row) => row.length !== length || !row.every(Number.isFinite));
+    if (wrong) return `${name} has [${String(wrong).slice(0, 40)}]; give ${length} finite numbers`;
+    const beyond = list.flatMap((row) => row.slice(0, whole)).find((n) => !Number.isInteger(n) || n < 0 || n >= count);
+    if (beyond !== undefined) return `${name} names ${beyond}; choose 0 to ${count - 1}`;
   }
-  if (!(state.hole >= 0 && state.hole <= 1)) return `hole is ${state.hole}; choose a radius from 0, which is none, to 1`;
+  if (state.place.some((v) => Math.abs(v) > 1)) return `place is ${state.place}; choose x and y from -1 to 1`;
+  if ([...state.points, ...state.shears].some(([, ...row]) => row.some((v) => Math.abs(v) > 100))) return "a keypoint is moved or sheared by more than 100; choose less";
+  if ([...surgery.gains, ...surgery.paint].some(([, factor]) => Math.abs(factor) > 8)) return "a factor is beyond ±8; choose one within, 0 silences";
+  const numbers = [["frame", 0, setup.frames - 1, 1], ["level", 0, setup.levels.length - 1, 1], ["channel", 0, setup.channels - 1, 1], ["keypoint", 0, setup.points - 1, 1], ["moment", 0, setup.births.steps.length - 1, 1], ["hole", 0, 1, 0]];
+  for (const [name, low, high, whole] of numbers) {
+    if (!Number.isFinite(state[name]) || (whole && !Number.isInteger(state[name])) || state[name] < low || state[name] > high) return `${name} is ${state[name]}; choose ${low} to ${high}`;
+  }
+  if (!(Number.isFinite(surgery.sharpness) && surgery.sharpness >= 1e-6 && surgery.sharpness <= 32)) return `sharpness is ${surgery.sharpness}; choose 0.000001 to 32; 1 is as trained`;
   const words = [[surgery.control, setup.controls], [state.oracle, setup.oracles], [state.kind, setup.kinds], [state.sort, setup.sorts], [state.view, setup.views], [state.bank, ["own", ...setup.banks]]];
-  const unknown = words.find(([word, known]) => !known.includes(word));
+  const unknown = words.find(([word, others]) => !others.includes(word));
   return unknown ? `${unknown[0]} is not known here; choose ${unknown[1].join(", ")}` : "";
 }
 
@@ -38,7 +52,10 @@ const LOOKS = ["channel", "sort", "kind", "view", "keypoint", "moment"], OF_A_LE
 
 // two states with one key have one tensor of that name
 function keyOf(name, state) {
-  if (name === "effects") return JSON.stringify([state.frame, state.bank]);
+  if (name === "effects") {  // of the network as it is, whatever is done to its memory
+    const { frame, bank, points, shears, oracle, hole, place } = state;
+    return JSON.stringify([frame, bank, points, shears, oracle, hole, hole ? place : 0]);
+  }
   const ignored = [...LOOKS, ...(state.hole ? [] : ["place"]), ...(OF_A_LEVEL.includes(name) ? [] : ["level"])];
   return JSON.stringify(Object.entries(state).filter(([entry]) => !ignored.includes(entry)).sort());
 }
@@ -66,7 +83,7 @@ function createApp(model, tell) {
     if (!wants.length) { app.shown = app.state; app.draw(); return; }
     waiting = ++count;
     app.element?.setAttribute("aria-busy", "true");
-    model.send({ kind: "ask", id: waiting, state: app.state, wants });
+    model.send({ kind: "ask", id: waiting, subject: app.setup.subject, state: app.state, wants });
   };
 
   app.change = (patch, { remember = true } = {}) => {
@@ -110,6 +127,7 @@ function createApp(model, tell) {
   model.on("change:setup", () => {
     Object.assign(app, { setup: { ...prepare(model.get("setup")), panels: app.setup.panels }, kept: null });
     known = {};
+    tell("");
     app.start = withDefaults(app.setup.start, {});
     app.state = app.start;
     past.length = future.length = 0;
@@ -127,10 +145,14 @@ function createApp(model, tell) {
         known[part.name] = keyOf(part.name, message.state);
       });
       app.shown = message.state;
-      if (known.effects !== keyOf("effects", app.shown)) delete app.answer.effects;  // they were measured on another frame
+      if (known.effects !== keyOf("effects", app.shown)) delete app.answer.effects;  // they were measured on another picture
     } else {
       tell(message.text);
-      if (!again) app.state = app.shown || app.start;  // what was asked for cannot be: keep what there is
+      if (!again) {  // what was asked for cannot be: keep what there is, or begin with the first state
+        const begin = !app.shown && JSON.stringify(app.state) !== JSON.stringify(app.start);
+        app.state = app.shown || app.start;
+        again = begin;
+      }
     }
     app.draw();
     if (again) { again = false; app.ask(); }

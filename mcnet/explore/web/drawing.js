@@ -115,7 +115,9 @@ function slider(label, attributes, begin, act) {
     moving = true;
     act(Number(input.value));
   };
-  const input = element("input", { type: "range", "aria-label": label, oninput: follow, onchange: () => { moving = false; }, ...attributes });
+  const rest = () => { moving = false; };
+  const ends = { onchange: rest, onpointerdown: rest, onpointerup: rest, onblur: rest };
+  const input = element("input", { type: "range", "aria-label": label, oninput: follow, ...ends, ...attributes });
   const value = element("output", {});
   return { input, value, box: element("label", { class: "slider" }, `${label} `, input, value) };
 }

@@ -23,7 +23,14 @@ function render({ model, el }) {
   async function take(file) {
     if (!file) return;
     if (file.size > 60e6) { tell(`${file.name} has ${Math.round(file.size / 1e6)} MB; take a picture of at most 60.`); return; }
-    model.send({ kind: "picture", name: file.name }, undefined, [await file.arrayBuffer()]);
+    let bytes;
+    try {
+      bytes = await file.arrayBuffer();
+    } catch {
+      tell(`${file.name} cannot be read; take one picture file.`);
+      return;
+    }
+    model.send({ kind: "picture", name: file.name }, undefined, [bytes]);
   }
 
   const tourButton = button("take the tour", tour.open, { class: "main" });

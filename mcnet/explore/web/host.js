@@ -22,11 +22,15 @@ class PageModel {
   }
 }
 
+// a file that is dropped beside the explorer is not to replace the page
+["dragover", "drop"].forEach((name) => document.addEventListener(name, (event) => event.preventDefault()));
+
 // the panels and the state that a link carries after its #
 function linked(setup) {
   let given = {};
   try {
-    given = JSON.parse(decodeURIComponent(location.hash.slice(1)) || "{}");
+    const read = JSON.parse(decodeURIComponent(location.hash.slice(1)) || "{}");
+    if (read && typeof read === "object" && !Array.isArray(read)) given = read;
   } catch { /* a damaged link opens the first state */ }
   const { panels = [], theme, ...state } = given, known = [panels].flat().filter((name) => setup.panels.includes(name));
   if (theme === "light" || theme === "dark") {

@@ -2,7 +2,8 @@
 
 async function askServer(model, content, buffers, send) {
   const body = content.kind === "picture" ? buffers[0] : JSON.stringify(content);
-  const response = await fetch(content.kind === "picture" ? `picture?name=${encodeURIComponent(content.name)}` : "ask", { method: "POST", body });
+  const ended = () => { throw new Error("the program behind this page has ended; run mcnet explore again, and open the address that it prints"); };
+  const response = await fetch(content.kind === "picture" ? `picture?name=${encodeURIComponent(content.name)}` : "ask", { method: "POST", body }).catch(ended);
   if (!response.ok) throw new Error(`the program answers ${response.status}; is mcnet explore still running?`);
   const bytes = new Uint8Array(await response.arrayBuffer()), length = new DataView(bytes.buffer).getUint32(0);
   const message = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
