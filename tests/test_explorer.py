@@ -12,12 +12,14 @@ import torch
 from PIL import Image
 
 from mcnet.animation.weights import load_network
-from mcnet.explore.engine import VIEWS, Engine, ExplorerState
+from mcnet.core import UserError
+from mcnet.explore.engine import VIEWS, Engine, ExplorerState, read_state
 from mcnet.explore.oracles import draw_subject
 from mcnet.explore.page import write_page
 from mcnet.explore.serve import ExplorerServer
 from mcnet.explore.surgery import Surgery
 from mcnet.explore.views import look
+from mcnet.explore.widget import full_state
 from mcnet.memory.bank import MemoryConfig
 from mcnet.memory.files import build
 from mcnet.memory.network import MCNetConfig
@@ -228,13 +230,40 @@ def test_a_slider_by_keys_can_be_undone(page):
     assert state_of(page)["frame"] == first
 
 
-@pytest.mark.parametrize("link", ["%7B", "%7B%22points%22%3A3%7D", "%7B%22frame%22%3A99%7D"])
+NO_STATES = (
+    {"zoom": 1}, {"place": [0]}, {"place": [5, 5]}, {"hole": True}, {"hole": "0.5"}, {"hole": 2},
+    {"frame": 1.5}, {"frame": 99}, {"points": [[0]]}, {"points": [[0.5, 0, 0]]}, {"points": [[12, 0, 0]]},
+    {"points": [[0, 1e40, 0]]}, {"points": 3}, {"shears": [[0, 1]]}, {"surgery": {"gains": [[3]]}},
+    {"surgery": {"gains": [[3, 99]]}}, {"surgery": {"swaps": [[1, 2.5]]}},
+    {"surgery": {"paint": [[99999, 0]]}}, {"surgery": {"sharpness": "2"}}, {"surgery": {"volume": 1}},
+    {"view": "depth"},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("sheet", ["file"], indirect=True)
+def test_what_is_no_state(page, engine):
+    "Refused in a sentence by the page as by the kernel, and what is shown stays."
+    start, before = page.evaluate(f"{APP}.start"), tensor(page)
+    change = f"(state) => {{ {APP}.change(state); return document.querySelector('.message').textContent; }}"
+    for wrong in NO_STATES:
+        state = full_state(start, wrong)
+        with pytest.raises(UserError):
+            engine.predict(read_state(state))
+        assert page.evaluate(change, state), wrong
+        assert state_of(page) == start, wrong
+    torch.testing.assert_close(tensor(page), before)
+
+
+@pytest.mark.parametrize(
+    "link", ["%7B", "null", "%7B%22points%22%3A3%7D", "%7B%22surgery%22%3A%7B%22gains%22%3A%5B%5B3%5D%5D%7D%7D"]
+)
 def test_a_damaged_link(browser, served, link):
     "The explorer opens at its first state; what was wrong is one sentence, where the link could be read at all."
     fresh = browser.new_page()
     fresh.goto(f"{served}#{link}")
     fresh.wait_for_selector(".memory .facts:not(:empty)")
     assert state_of(fresh) == fresh.evaluate(f"{APP}.start")
+    assert bool(fresh.inner_text(".message")) == ("points" in link or "gains" in link)
     fresh.close()
 
 
@@ -293,6 +322,23 @@ def test_a_picture_of_ones_own(page):
     assert page.locator("select[aria-label=view]").input_value() == "warped"
     small = torch.nn.functional.interpolate(drawn.source, 64, mode="area")[0]
     assert (tensor(page).view(3, 64, 64) - small).abs().mean() < 0.06  # at rest it looks as it was given
+
+
+@pytest.mark.parametrize("sheet", ["served"], indirect=True)
+def test_two_pages_two_pictures(page, browser, served):
+    "What one page is given, another does not see; loaded anew, it begins with the first."
+    fresh, file = browser.new_page(), io.BytesIO()
+    fresh.goto(served)
+    fresh.wait_for_selector(".memory .facts:not(:empty)")
+    assert fresh.evaluate(f"{APP}.setup.drawn")
+    before = tensor(fresh)
+    Image.new("RGB", (80, 80), (200, 30, 30)).save(file, "png")
+    fresh.set_input_files(".file", {"name": "red.png", "mimeType": "image/png", "buffer": file.getvalue()})
+    fresh.wait_for_function(f"!{APP}.setup.drawn")
+    settle(fresh)
+    assert (tensor(fresh) - before).abs().max() > 0.1
+    torch.testing.assert_close(picture_of(page, {}), before, atol=1e-4, rtol=0)
+    fresh.close()
 
 
 def test_narrow_and_without_a_script(browser, served):
