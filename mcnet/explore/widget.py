@@ -184,7 +184,7 @@ def draw_still(
     whole = sum(DRAWN[panel][0] for panel in panels)
     columns = whole if whole < 6 else 4
     rows = math.ceil(whole / columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.4 * columns, 2.9 * rows), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(rows, columns, figsize=(2.4 * columns, 3.3 * rows), squeeze=False, layout="constrained")
     for panel in panels:
         width, draw = DRAWN[panel]
         draw(engine, state, made, axes.flat[count : count + width].tolist())
