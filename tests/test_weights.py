@@ -420,7 +420,8 @@ def test_entry_is_complete(name):
 
 
 def test_every_shipped_file_is_registered():
-    files = {path.name for path in REGISTRY.parent.glob("*.safetensors")}
+    maps = "births.safetensors"  # of page 10d: pictures of a training, no weights
+    files = {path.name for path in REGISTRY.parent.glob("*.safetensors")} - {maps}
     assert files == {spec.file for spec in known_weights().values() if spec.ships}
 
 
