@@ -3,12 +3,12 @@
 import base64
 import io
 import json
-import shutil
 import threading
 import urllib.parse
 
 import pytest
 import torch
+from browser import needs_browser
 from PIL import Image
 
 from mcnet.animation.weights import load_network
@@ -24,8 +24,7 @@ from mcnet.memory.bank import MemoryConfig
 from mcnet.memory.files import build
 from mcnet.memory.network import MCNetConfig
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: chromium is not on the PATH")
+pytestmark = needs_browser
 TENSORS = "image", "memory", "query", "key", "value", "answer"
 APP = "document.querySelector('.mcnet-explorer').explorer"
 CHANGE = """async (changes) => {
@@ -62,16 +61,6 @@ def served(engine):
     yield server.address
     server.shutdown()
     server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module", params=["file", "served"])

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ import time
 import nbformat
 import pytest
 import torch
+from browser import needs_browser
 from nbformat.v4 import new_code_cell, new_notebook
 
 from mcnet.animation.weights import load_network
@@ -17,8 +17,7 @@ from mcnet.explore.engine import Engine, ExplorerState
 from mcnet.explore.oracles import draw_subject
 from mcnet.explore.surgery import Surgery
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: chromium is not on the PATH")
+pytestmark = needs_browser
 APP = "document.querySelector('.mcnet-explorer').explorer"
 CELLS = (
     "from mcnet.explore.widget import MemoryExplorer\n"
@@ -58,32 +57,28 @@ def picture(page):
     return torch.tensor(page.evaluate(f"[...{APP}.answer.image.data]"))
 
 
-def test_in_jupyterlab(lab):
+def test_in_jupyterlab(lab, browser):
     "A cell shows it; a slider, a click and another cell change it; nothing else is asked for."
-    from playwright.sync_api import sync_playwright
-
     host, address = lab
     engine, faults = Engine(load_network("tiny-synthetic").eval(), draw_subject(64)), []
     shown = lambda **state: engine.answer(ExplorerState(**state), ["image"])["image"].flatten()
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = chromium.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(90_000)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("request", lambda asked: asked.url.startswith((host, "blob:", "data:")) or faults.append(asked.url))
-        page.goto(address)
-        page.locator(".jp-CodeCell .cm-content").first.click()
-        page.keyboard.press("Shift+Enter")
-        page.wait_for_selector(".mcnet-explorer .asking .facts:not(:empty)")
-        torch.testing.assert_close(picture(page), shown(frame=1), atol=1e-4, rtol=0)
-        assert page.locator(".jp-OutputArea-output img[data-explorer]").count() == 0  # live, and no still beside it
-        page.locator("input[aria-label=frame]").focus()
-        page.keyboard.press("ArrowRight")
-        torch.testing.assert_close(picture(page), shown(frame=2), atol=1e-4, rtol=0)
-        page.locator(".jp-CodeCell .cm-content").nth(1).click()
-        page.keyboard.press("Shift+Enter")
-        page.wait_for_function(f"{APP}.state.frame === 4")
-        same = shown(frame=4, surgery=Surgery(control="same answer"))
-        torch.testing.assert_close(picture(page), same, atol=1e-4, rtol=0)
-        chromium.close()
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.set_default_timeout(90_000)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda asked: asked.url.startswith((host, "blob:", "data:")) or faults.append(asked.url))
+    page.goto(address)
+    page.locator(".jp-CodeCell .cm-content").first.click()
+    page.keyboard.press("Shift+Enter")
+    page.wait_for_selector(".mcnet-explorer .asking .facts:not(:empty)")
+    torch.testing.assert_close(picture(page), shown(frame=1), atol=1e-4, rtol=0)
+    assert page.locator(".jp-OutputArea-output img[data-explorer]").count() == 0  # live, and no still beside it
+    page.locator("input[aria-label=frame]").focus()
+    page.keyboard.press("ArrowRight")
+    torch.testing.assert_close(picture(page), shown(frame=2), atol=1e-4, rtol=0)
+    page.locator(".jp-CodeCell .cm-content").nth(1).click()
+    page.keyboard.press("Shift+Enter")
+    page.wait_for_function(f"{APP}.state.frame === 4")
+    same = shown(frame=4, surgery=Surgery(control="same answer"))
+    torch.testing.assert_close(picture(page), same, atol=1e-4, rtol=0)
+    page.close()
     assert not faults

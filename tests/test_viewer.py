@@ -2,16 +2,15 @@
 
 import base64
 import json
-import shutil
 
 import pytest
 import torch
+from browser import needs_browser
 
 from mcnet.explore.viewer import Asked, describe_view, look_into, viewer_text, write_viewer
 from mcnet.memory.protocol import Memory, mix, pick
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: chromium is not on the PATH")
+pytestmark = needs_browser
 ROOT = "document.querySelector('.mcnet-viewer').viewer"
 NOTEBOOK = """async ([module, text]) => {
   const bytes = (value) => new DataView(Uint8Array.from(atob(value), (c) => c.charCodeAt(0)).buffer);
@@ -73,16 +72,6 @@ def along():
     track = torch.rand(8, 30, generator=torch.Generator().manual_seed(2))
     asked = Asked((track.T[None],), track=track, seconds=0.04)
     return look_into(Nearest(), asked, title="Along time", pictures=torch.rand(8, 3, 4, 4))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")

@@ -62,11 +62,11 @@ function createViewer(setup) {
     const next = { ...viewer.state, ...patch }, number = (value, count) => Math.min(count - 1, Math.max(0, Math.round(Number(value) || 0)));
     next.asked = number(next.asked, setup.asked.length);
     if (!setup.controls.includes(next.control)) next.control = viewer.state.control;
-    if (!(next.sort in SORTS)) next.sort = viewer.state.sort;
+    if (!Object.hasOwn(SORTS, next.sort)) next.sort = viewer.state.sort;
     if (patch.question === undefined) next.question = samePlace(setup.asked[viewer.state.asked].grid, setup.asked[next.asked].grid, next.question);
     if (patch.entry === undefined) next.entry = sameEntry(setup.looks, viewer.state, next);
     const { shares, entries } = setup.looks[next.control][next.asked];
-    if (!(next.kind in entries)) next.kind = viewer.state.kind in entries ? viewer.state.kind : Object.keys(entries)[0];
+    if (!Object.hasOwn(entries, next.kind)) next.kind = Object.hasOwn(entries, viewer.state.kind) ? viewer.state.kind : Object.keys(entries)[0];
     viewer.state = { ...next, question: number(next.question, shares.shape[0]), entry: number(next.entry, shares.shape[1]) };
   };
   return viewer;
