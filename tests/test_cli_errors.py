@@ -1,6 +1,7 @@
 "Bad input to the command line: one sentence on stderr, exit code 2, nothing written."
 
 import json
+import logging
 import os
 import sys
 import wave
@@ -258,6 +259,15 @@ def test_closed_streams(closed):
     command = f"'{sys.executable}' -m mcnet weights path tiny {closed}"
     done = run("sh", "-c", command)
     assert "Traceback" not in done.stderr and (done.stdout.strip().endswith("tiny.safetensors") or "true" in closed)
+
+
+def test_only_our_own_warnings_are_said():
+    "Where matplotlib keeps its list of fonts, for a user without a home, is no news."
+    logger = logging.getLogger("matplotlib")
+    logger.setLevel(logging.NOTSET)
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert not logger.isEnabledFor(logging.WARNING)
 
 
 def test_console_that_is_not_utf8(good):

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from mcnet.core import Notice, UserError
+from mcnet.data.footage import draw_people
 from mcnet.heads.bust import SKIN
 from mcnet.heads.cast import combine, sample_people, sample_poses
 from mcnet.heads.faces import FacePairs, bust_for, render, true_deformation
@@ -113,3 +114,7 @@ def test_cache_of_drawn_people(tmp_path):
     assert cache.read_text() == "my notes"
     with pytest.raises(UserError, match="a folder"):
         FacePairs(2, 4, 16, 2, cache=tmp_path)
+    (tmp_path / "file").touch()  # nothing can be kept below it: minutes of drawing are not thrown away for that
+    with pytest.warns(Notice, match="what was drawn is not kept for the next time: cannot write .*does not exist"):
+        pairs = draw_people(2, 16, 2, 0, cache=tmp_path / "file" / "heads", truth=False)
+    assert pairs.images.shape == (2, 16, 3, 16, 16)

@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -465,6 +466,17 @@ def test_a_user_without_a_home(monkeypatch):
     monkeypatch.setattr(Path, "home", classmethod(homeless))
     assert cache_folder().name == "mcnet"
     assert find_file("face-landmarker") is None or find_file("face-landmarker").is_file()
+
+
+def test_the_home_of_somebody_else(monkeypatch, tmp_path):
+    "As in a container, where HOME is / or root's: what is there is read, and new things go where they can be kept."
+    monkeypatch.delenv("MCNET_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home" / ".cache"))
+    assert cache_folder() == tmp_path / "home" / ".cache" / "mcnet"
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert cache_folder() == Path(tempfile.gettempdir()) / "mcnet"
+    (tmp_path / "home" / ".cache" / "mcnet").mkdir(parents=True)
+    assert cache_folder() == tmp_path / "home" / ".cache" / "mcnet"
 
 
 def test_names_need_no_pytorch():

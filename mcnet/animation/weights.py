@@ -136,11 +136,13 @@ def cache_folder() -> Path:
     "Where downloads and small marks are kept: $MCNET_CACHE, or mcnet in the user's (else the system's) cache folder."
     if os.environ.get("MCNET_CACHE"):
         return Path(os.environ["MCNET_CACHE"])
+    system = Path(tempfile.gettempdir()) / "mcnet"
     try:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mcnet"
     except RuntimeError:  # a user without a home, as in many containers
-        base = tempfile.gettempdir()
-    return Path(base) / "mcnet"
+        return system
+    place = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
+    return folder if place == folder or os.access(place, os.W_OK) else system  # in others, the home is somebody else's
 
 
 def check_file(

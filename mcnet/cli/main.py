@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
 import os
 import sys
@@ -107,6 +108,7 @@ def main(
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.showwarning = _telling()
+            logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its list of fonts is its own affair
             app(arguments, prog_name="mcnet")
     except BrokenPipeError:  # whoever read the results has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -127,6 +128,8 @@ def draw_people(
     "Pairs of drawn people, from the cache where they are there already."
     version = CacheSettings._field_defaults["version"]
     file = cache / f"{people}-people-{size}-px-seed-{seed}-v{version}{'-truth' * truth}.pt"
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_suffix(".lock")):  # one process draws, others wait
+    with ExitStack() as stack:
+        with suppress(OSError):  # a folder that takes no files: every process draws
+            cache.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(file.with_suffix(".lock")))  # one process draws, others wait
         return FacePairs(people, 16, size, batch_size, seed=seed, truth=truth, cache=file, progress=progress)

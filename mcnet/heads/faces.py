@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import typing
 import warnings
 from pathlib import Path
@@ -363,13 +364,16 @@ def cached_frames(
     progress: typing.Callable[[int, int], None] | None = None,
 ) -> list[torch.Tensor]:  # as `draw_cache`
     "Frames drawn earlier, or drawn now; a file with frames of other settings raises `UserError`."
-    kept = None if cache is None or not Path(cache).exists() else _read_cache(settings, cache)
+    kept = None if cache is None or not os.path.exists(cache) else _read_cache(settings, cache)
     if kept is not None:
         return kept
     drawn = draw_cache(settings, partners, device, progress)
-    if cache is not None:
-        with atomic_path(cache) as temporary:
-            torch.save({"settings": settings._asdict(), "tensors": drawn}, temporary)
+    try:
+        if cache is not None:
+            with atomic_path(cache) as temporary:
+                torch.save({"settings": settings._asdict(), "tensors": drawn}, temporary)
+    except UserError as error:  # they were minutes of work, and are here
+        warnings.warn(Notice(f"what was drawn is not kept for the next time: {error}"), stacklevel=3)
     return drawn
 
 # %% ../../nbs/heads/02g_faces.ipynb #6030c90a
