@@ -10,7 +10,7 @@ import re
 import typing
 
 # %% auto #0
-__all__ = ['printable', 'UserError', 'Notice', 'check_shape', 'Pair', 'Keypoints', 'Motion', 'Context', 'Compensated',
+__all__ = ['printable', 'counted', 'UserError', 'Notice', 'check_shape', 'Pair', 'Keypoints', 'Motion', 'Context', 'Compensated',
            'Prediction', 'Config', 'pick_device', 'half_precision', 'seed_everything']
 
 # %% ../nbs/00a_core.ipynb #365d9181
@@ -21,6 +21,15 @@ if typing.TYPE_CHECKING:  # it takes seconds to load: only functions that comput
 def printable(text: str) -> str:
     "A text that can be printed: control characters, and bytes of a name that are no UTF-8, are spelt out."
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]", lambda found: f"\\x{ord(found[0]) & 255:02x}", text)
+
+
+def counted(
+    number: int,
+    thing: str,  # of one: "frame", or with its verb: "face was"
+    things: str = "",  # of several, where that is more than an s
+) -> str:
+    "A number and what it is a number of: 1 frame, 2,000 frames."
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
 class UserError(ValueError):

@@ -58,17 +58,18 @@ OUTWARD = re.compile(r"[/\\]|[A-Za-z]:[/\\]|(.*[/\\])?\.\.([/\\]|$)", re.S)
 
 
 def inside_folder(
-    folder: str | os.PathLike,  # where the list lies
+    folder: str | os.PathLike,  # where the list lies; empty: only the name is looked at, not what it links to
     name: str,  # what it says
     where: str | os.PathLike,  # how to call the list in a message
 ) -> Path:
     "A file that a list names, inside its folder; a name that leads out of it raises `UserError`."
     if not isinstance(name, str):
         raise UserError(f"{where} names a file by {type(name).__name__}, not by text; mend the list")
-    path = as_path(name)
-    if OUTWARD.match(name):
+    path = Path(folder) / as_path(name)
+    linked = folder and not os.path.realpath(path).startswith(os.path.join(os.path.realpath(folder), ""))
+    if OUTWARD.match(name) or linked:
         raise UserError(f"{where} names {shorten(name)}, which leads out of its folder; only files inside it are read")
-    return Path(folder) / path
+    return path
 
 
 def shorten(
@@ -311,7 +312,7 @@ def _why_unwritten(error: Exception, temporary: Path) -> str:
         return "the disk is full, or a limit is reached; make room or choose another folder"
     concerned = {str(getattr(error, name, None)) for name in ("filename", "filename2")}
     if number in BROKEN or str(temporary) in concerned:
-        return f"{os.strerror(number) if number else error}; check the folder and its permissions"
+        return f"{getattr(error, 'strerror', None) or error}; check the folder and its permissions"
     return ""
 
 # %% ../nbs/00c_doors.ipynb #fd57ba1e

@@ -13,7 +13,7 @@ import torch
 from inputs import picture, tiny_weights, video_file
 from PIL import Image
 
-from mcnet.animation.animate import Animator, Cancelled, Settings
+from mcnet.animation.animate import Animator, Cancelled, InputReader, Settings
 from mcnet.animation.batch import animate_all, is_batch, result_name
 from mcnet.animation.scene import choose_box, open_driving, open_source
 from mcnet.animation.transfer import Transfer, carry
@@ -244,6 +244,18 @@ def test_inputs_are_never_written(animator, driving, tmp_path):
     with pytest.raises(UserError, match="never overwritten"):
         mine.prepare(picture(), driving).write(driving)
     assert weights.read_bytes() == before
+
+
+def test_a_face_that_cannot_be_found(animator, driving):
+    "Who asks for the second face gets it or an answer, never the middle of the picture."
+    for given, finder in ({"face": 1}, None), ({"face": 1}, animator.reader.finder), ({"driving_face": 1}, None):
+        reader = InputReader(64)
+        reader.finder = finder
+        with pytest.raises(UserError, match="number 1 .*is asked for|face 1 of .* cannot be found, since nothing here"):
+            reader.open(picture(64, 64), driving, Settings(**given))
+    once = Settings(driving_face=1, crop="centre")
+    with pytest.raises(UserError, match="face 1 of the video cannot be found, since it can be read only once"):
+        animator.reader.open(picture(64, 64), iter(open_video(driving).read()), once)
 
 
 @pytest.mark.parametrize("wrong, words", [

@@ -389,7 +389,8 @@ def test_pose_and_start():
 def test_several_faces():
     one, two = Face(0, 0, 40, 50), Face(60, 0, 90, 40)
     assert checks.check_faces([one]) == [] and "2 faces were found and number 1" in checks.check_faces([one, two], 1)[0]
-    for found, which, message in (([], 0, "no face"), ([one, two], 2, "2 faces were found, and number 2")):
+    wrong = ([], 0, "no face"), ([one], 5, "^1 face was found, and"), ([one, two], 2, "2 faces were found, and")
+    for found, which, message in wrong:
         with pytest.raises(UserError, match=message):
             checks.check_faces(found, which)
 

@@ -242,6 +242,20 @@ def test_nothing_outside_a_folder_is_read(tmp_path, name):
         shard_index(folder / "s.tar")
 
 
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, None])
+def test_shards_hold_their_pictures_themselves(tmp_path, kind):
+    "A link or a device in one is named, and one without any file is not called faultless."
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for number in range(2) if kind else ():
+            entry = tarfile.TarInfo(f"0.0{number}.jpg")
+            entry.type, entry.linkname = kind, "/etc/passwd"
+            tar.addfile(entry)
+    said = "names 0.00.jpg, a link or a device" if kind else "no files in this shard"
+    assert f"s.tar ({said})" in str(check_data(tmp_path))
+    with pytest.raises(UserError, match="there is no sample to learn from" + f".*{said}" * bool(kind)):
+        ShardPairs(tmp_path, 64, 2)
+
+
 def test_check_data_goes_on(tmp_path):
     "A pipe, a broken link, a file that may not be read: each is named, nothing is waited for, nothing ends the report."
     video_file(tmp_path / "good.mp4", 20)
@@ -350,7 +364,7 @@ def test_clips_that_cannot_be_decoded(tmp_path):
     "One sentence that names the file, or a notice beside clips that can be used; and the report says why."
     whole = video_file(tmp_path / "good.mp4", 40, width=128, height=128).read_bytes()
     (tmp_path / "codec.mp4").write_bytes(whole.replace(b"avc1", b"zzzz"))
-    with pytest.raises(UserError, match="none of 1 clips can be used.*codec.mp4 is in a codec that nobody here"):
+    with pytest.raises(UserError, match="of 1 clip none can be used.*codec.mp4 is in a codec that nobody here"):
         ClipPairs([tmp_path / "codec.mp4"], 64, 4)
     with pytest.warns(Notice, match="1 of 2 files left out.*codec.mp4 is in a codec"):
         assert ClipPairs(tmp_path, 64, 4, split="all").files == [tmp_path / "good.mp4"]

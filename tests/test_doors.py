@@ -75,6 +75,21 @@ def test_a_list_stays_in_its_folder(name):
         assert inside_folder("data", fine, "list.csv") == Path("data") / fine
 
 
+def test_a_link_does_not_lead_out_of_a_list(tmp_path):
+    "A link to a file beside it is fine, and so is a folder that is a link itself."
+    for folder in ("data", "secret"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.mp4").touch()
+    for name, target in {"data/in.mp4": "a.mp4", "data/out.mp4": "../secret/a.mp4", "data/dir": "../secret"}.items():
+        (tmp_path / name).symlink_to(target)
+    (tmp_path / "link").symlink_to("data")
+    for folder in (tmp_path / "data", tmp_path / "link"):
+        assert inside_folder(folder, "in.mp4", "list.csv") == folder / "in.mp4"
+        for name in ("out.mp4", "dir/a.mp4", "dir"):
+            with pytest.raises(UserError, match=f"list.csv names {name}, which leads out of its folder"):
+                inside_folder(folder, name, "list.csv")
+
+
 def test_json_of_another_kind(tmp_path):
     for text, words in {"[1]": "must hold", "null": "must hold", "{": "broken", "[" * 10**5: "broken"}.items():
         (tmp_path / "r.json").write_text(text)

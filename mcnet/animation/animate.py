@@ -23,7 +23,7 @@ from .detail import enlarge_to
 from .scene import Finish, Scene, compare_start, look_at, make_finish, open_driving, open_source
 from .transfer import Mouth, Transfer, calm, carry, find_mouth, pose_distance
 from .weights import find_file, load_network, resolve
-from ..core import Keypoints, Notice, Prediction, UserError, check_shape, pick_device
+from ..core import Keypoints, Notice, Prediction, UserError, check_shape, counted, pick_device
 from ..doors import refuse_inputs, shorten
 from ..media.crops import Box
 from ..media.finders import Finder, pick_finder
@@ -81,7 +81,7 @@ def find_reference(
                 return best
             number += 1
     if best_frame != "auto":
-        raise UserError(f"best_frame is {best_frame}, but {video.name} has {number} frames, numbered from 0")
+        raise UserError(f"best_frame is {best_frame}, but {video.name} has {counted(number, 'frame')}, numbered from 0")
     return best
 
 
@@ -328,7 +328,7 @@ class Job(typing.NamedTuple):
                     write(picture)
                 done, best_frame = done + len(pictures), moved.best_frame
                 if progress and progress(done, video.count) is False:
-                    raise Cancelled(f"stopped after {done} frames, and {out} was not written")
+                    raise Cancelled(f"stopped after {counted(done, 'frame')}, and {out} was not written")
         return Animation(Path(out), done, video.fps, best_frame)
 
 # %% ../../nbs/animation/23d_animate.ipynb #7c552ca8

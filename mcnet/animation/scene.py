@@ -101,8 +101,10 @@ def check_box(
     return box
 
 
-def _centre_with_notice(picture: torch.Tensor, name: str, reason: str, faceless: bool = False) -> Box:
+def _centre_with_notice(picture: torch.Tensor, name: str, reason: str, faceless: bool = False, face: int = 0) -> Box:
     "The square in the middle; a notice where that leaves something out, or where there should be a face and is none."
+    if face:
+        raise UserError(f"face {face} of {name} cannot be found, {reason}; leave the number out, or give the square")
     height, width = picture.shape[-2:]
     if max(height, width) > SQUARE * min(height, width):
         used = "only the square in its middle is used"
@@ -134,10 +136,12 @@ def open_source(
     refuse_tiny(picture, name)
     if isinstance(crop, Box):
         return Scene(picture, check_box(picture, crop, name))
-    if crop == "centre" or finder is None:
-        return Scene(picture, _centre_with_notice(picture, name, "as asked" if crop == "centre" else NO_FINDER))
+    if crop == "centre":
+        return Scene(picture, _centre_with_notice(picture, name, "as asked"))
+    if finder is None:
+        return Scene(picture, _centre_with_notice(picture, name, NO_FINDER, face=face))
     found = finder(picture)
-    if not found:
+    if not found and not face:
         return Scene(picture, _centre_with_notice(picture, name, "since no face was found in it", _sees_all(finder)))
     notes, chosen = check_faces(found, face), found[face]
     box = choose_box(picture, face_box(chosen))
@@ -172,9 +176,11 @@ def _video_box(video: Video, first: torch.Tensor, crop: str | Box, face: int, fi
     "The fixed square of a video."
     if isinstance(crop, Box):
         return check_box(first, crop, video.name)
-    if crop == "centre" or finder is None or video.once:
-        reason = "as asked" if crop == "centre" else NO_FINDER if finder is None else "since it can be read only once"
-        return _centre_with_notice(first, video.name, reason)
+    if crop == "centre":
+        return _centre_with_notice(first, video.name, "as asked")
+    if finder is None or video.once:
+        reason = NO_FINDER if finder is None else "since it can be read only once"
+        return _centre_with_notice(first, video.name, reason, face=face)
     try:
         return choose_box(first, clip_box(video.read(), finder, which=face))
     except UserError as error:

@@ -154,7 +154,7 @@ def check_file(
     length, origin, advice = path.stat().st_size, origin or str(path), spec.note or "copy it again"
     if length != spec.bytes:
         state = "cut off" if length < spec.bytes else "not that file"
-        raise UserError(f"{origin} has {length} bytes, {spec.name} has {spec.bytes}: it is {state}; {advice}")
+        raise UserError(f"{origin} has {length:,} bytes, {spec.name} {spec.bytes:,}: it is {state}; {advice}")
     if measure(path)[1] != spec.sha256:
         raise UserError(f"{origin} is not the file registered as {spec.name} (its checksum differs); {advice}")
     return path

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from .grid import resize_deformation, resize_map, warp
-from ..core import Compensated, Context, Motion, UserError
+from ..core import Compensated, Context, Motion, UserError, counted
 
 # %% auto #0
 __all__ = ['warp_feature', 'Compensator', 'NoCompensation', 'motion_at', 'refine_motion', 'KeepMotion', 'compensate']
@@ -97,8 +97,9 @@ def compensate(
     motion, step, mended = context.motion, step or KeepMotion(), []
     for maps in (motion.occlusions, motion.deformations):
         if maps is not None and len(maps) != len(features):
-            kind = "occlusion maps" if maps is motion.occlusions else "flows"
-            raise UserError(f"the motion has {len(maps)} {kind} for {len(features)} levels; make one per level")
+            kind = "occlusion map" if maps is motion.occlusions else "flow"
+            levels = counted(len(features), "level")
+            raise UserError(f"the motion has {counted(len(maps), kind)} for {levels}; make one per level")
     for level, feature in enumerate(features):
         motion, warped = step(level, motion, feature, context._replace(motion=motion, level=level))
         mended.append(compensator(warped, context._replace(motion=motion_at(motion, level), level=level)))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..core import UserError
+from ..core import UserError, counted
 
 # %% auto #0
 __all__ = ['ConvBlock', 'DownBlock', 'UpBlock', 'ResidualBlock', 'gaussian_kernel', 'AntiAliasDownsample', 'Hourglass',
@@ -151,7 +151,7 @@ class Hourglass(nn.Module):
         step = 2 ** len(self.down)
         if x.shape[-2] % step or x.shape[-1] % step:
             raise UserError(
-                f"this hourglass halves {len(self.down)} times, so height and width must be multiples "
+                f"this hourglass halves {counted(len(self.down), 'time')}, so height and width must be multiples "
                 f"of {step}, not {tuple(x.shape[-2:])}; resize the picture or take fewer blocks"
             )
         skips = [x]

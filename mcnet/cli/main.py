@@ -108,7 +108,7 @@ def main(
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.showwarning = _telling()
-            logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its list of fonts is its own affair
+            logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its fonts is its own affair
             app(arguments, prog_name="mcnet")
     except BrokenPipeError:  # whoever read the results has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -241,10 +241,12 @@ def describe_outcome(
     outcome: dict,  # from `run_animation`
 ) -> str:
     "What became of a video, in a line."
-    path, frames = Path(outcome["path"]), outcome["frames"]
+    from mcnet.core import counted
+
+    path, frames = Path(outcome["path"]), counted(outcome["frames"], "frame")
     if "problem" not in outcome:
-        return f"{path}: {frames} frames at {float(Fraction(outcome['fps'])):g} per second"
-    state = f"{frames} frames" if frames else "was there already"
+        return f"{path}: {frames} at {float(Fraction(outcome['fps'])):g} per second"
+    state = frames if outcome["frames"] else "was there already"
     return f"{path.name}: " + (f"failed: {outcome['problem']}" if outcome["problem"] else state)
 
 # %% ../../nbs/cli/80e_main.ipynb #3ae27fe2
@@ -303,11 +305,12 @@ def convert_command(
     to_release: Annotated[bool, typer.Option("--to-release", help="Write a file for the authors' demo.")] = False,
 ):
     "Turn the authors' checkpoint into a file of ours, or back."
+    from mcnet.core import counted
     from mcnet.memory.official import convert
 
     made = convert(checkpoint, out, to_release=to_release)
     rest = f"; left out what animating does not need: {made.left_out}" if made.left_out else ""
-    print(f"{made.path}: {made.tensors} tensors, {made.parameters:,} parameters{rest}")
+    print(f"{made.path}: {counted(made.tensors, 'tensor')}, {counted(made.parameters, 'parameter')}{rest}")
 
 # %% ../../nbs/cli/80e_main.ipynb #e0e2b1b1
 weights_app = typer.Typer(

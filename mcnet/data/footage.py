@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from filelock import FileLock
 
-from ..core import Pair, UserError
+from ..core import Pair, UserError, counted
 from .layouts import find_clips
 from .pairs import ClipPairs, FramePairs
 from .shards import ShardPairs
@@ -72,7 +72,7 @@ def thin(
         if len(kept) > MOST:
             kept, step = kept[::2], 2 * step
     if len(kept) < FEWEST:
-        raise UserError(f"{name} has {len(kept)} frames; {FEWEST} are needed, since the last fifth is held out")
+        raise UserError(f"{name} has {counted(len(kept), 'frame')}; {FEWEST} are needed: the last fifth is held out")
     return torch.stack(kept)
 
 

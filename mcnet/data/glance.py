@@ -16,14 +16,14 @@ import torch
 import torch.nn.functional as F
 from av.error import FFmpegError
 
-from ..core import UserError
+from ..core import UserError, counted
 from ..doors import file_kind, irregular
 from ..media.frames import as_seconds, open_container
 from ..media.pictures import list_pictures, read_image, to_bytes
 
 # %% auto #0
 __all__ = ['SUFFIX_FORMATS', 'LOOK', 'VIDEO_SUFFIXES', 'STATIC', 'SHORT', 'SMALL_SIDE', 'PLACES', 'motion_signature', 'Glance',
-           'glance']
+           'plain_reason', 'glance']
 
 # %% ../../nbs/data/21a_glance.ipynb #ee5d1345
 def motion_signature(
@@ -79,7 +79,7 @@ def _look_at_folder(path: Path) -> tuple[Glance, torch.Tensor]:  # (N, 256) thum
     "Length and a few pictures of a folder of frames."
     files = list_pictures(path)
     if len(files) < 2:
-        raise UserError(f"{path} holds {len(files)} pictures; a clip needs two")
+        raise UserError(f"{path} holds {counted(len(files), 'picture')}; a clip needs two")
     first = [round(place * (len(files) - 2) / 2) for place in range(3)]
     pictures = [read_image(files[n + step]) for n in first for step in (0, 1)]  # three pairs of neighbours
     sizes, faults = Counter(tuple(picture.shape[1:]) for picture in pictures), []
@@ -110,6 +110,14 @@ class Glance(typing.NamedTuple):
     height: int = 0
 
 # %% ../../nbs/data/21a_glance.ipynb #cb84f7b3
+def plain_reason(
+    path: Path,
+    error: Exception,  # what was said about it
+) -> str:
+    "Why a file cannot be used: the sentence without the file's name and without advice."
+    return str(error).removeprefix(f"{path} ").partition(";")[0]
+
+
 def _why_unread(path: Path, error: Exception) -> tuple[str, str]:
     "The fault of a clip that could not be looked at: nothing in it, its end missing, or what the error says."
     if path.is_file() and path.stat().st_size == 0:
@@ -117,7 +125,7 @@ def _why_unread(path: Path, error: Exception) -> tuple[str, str]:
     begun = path.is_file() and os.access(path, os.R_OK) and file_kind(path).group == "video"
     if begun and ("cut off" in str(error) or not isinstance(error, UserError)):
         return "cut off", ""
-    return "unreadable", str(error)
+    return "unreadable", plain_reason(path, error)
 
 
 def glance(
@@ -137,7 +145,7 @@ def glance(
     if found.frames < 2:
         faults.append(("still", ""))
     elif found.frames < SHORT:
-        faults.append(("short", f"{found.frames} frames"))
+        faults.append(("short", counted(found.frames, "frame")))
     if min(found.width, found.height) < SMALL_SIDE:
         faults.append(("small", f"{found.width} × {found.height}"))
     if found.width != found.height:

@@ -18,9 +18,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ..core import UserError
-from .glance import SMALL_SIDE, VIDEO_SUFFIXES, Glance, glance
-from ..doors import as_path, file_kind, input_file, inside_folder, irregular, read_json
+from ..core import UserError, counted
+from .glance import SMALL_SIDE, VIDEO_SUFFIXES, Glance, glance, plain_reason
+from ..doors import as_path, file_kind, input_file, inside_folder, irregular, read_json, shorten
 from ..media.pictures import PICTURE_SUFFIXES, open_picture
 
 # %% auto #0
@@ -256,11 +256,12 @@ def _troubles(report: DataReport) -> list[str]:
     for kind in FAULTS:
         found = [fault for fault in report.faults if fault.kind == kind]
         if found:
-            names = [f.where + f" ({f.detail})" * bool(f.detail and len(f.detail) < 60) for f in found[:3]]
+            names = [f.where + f" ({shorten(f.detail)})" * bool(f.detail) for f in found[:3]]
             more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
             lines += [f"{len(found):,} {kind}: {REMEDIES[kind]}", f"    {', '.join(names)}{more}"]
     count = sum(USABLE[fault.kind] for fault in report.faults)
-    verdict = "nothing is wrong" if not lines else f"{len(report.faults) - count:,} not usable, {count:,} remarks"
+    tally = f"{len(report.faults) - count:,} not usable, {counted(count, 'remark')}"
+    verdict = tally if lines else "nothing is wrong"
     return [f"verdict   {verdict}", *(lines if len(lines) <= 22 else lines[::2])]
 
 # %% ../../nbs/data/21b_layouts.ipynb #3639796c
@@ -309,8 +310,10 @@ def shard_index(
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
+                inside_folder("", member.name, path)
+                if not (member.isfile() or member.isdir()):
+                    raise UserError(f"{path} names {shorten(member.name)}, a link or a device; write it again")
                 if member.isfile():
-                    inside_folder("", member.name, path)
                     place, name = os.path.split(member.name)
                     key, _, ext = name.partition(".")
                     samples.setdefault(os.path.join(place, key), {})[ext] = member.offset_data, member.size
@@ -322,9 +325,11 @@ def shard_index(
 def _look_at_shard(path: Path) -> list[tuple[ClipFile, Glance]]:
     "Each sample of a shard as a clip: its json says who is in it, its pictures are the frames."
     try:
-        samples = shard_index(path)
+        samples, why = shard_index(path), "no files in this shard"
     except UserError as error:
-        return [(ClipFile(path, path.stem, "train"), Glance(path, (("unreadable", str(error)),)))]
+        samples, why = {}, plain_reason(path, error)
+    if not samples:
+        return [(ClipFile(path, path.stem, "train"), Glance(path, (("unreadable", why),)))]
     with open(path, "rb") as file:
 
         def read(part: tuple[int, int]) -> bytes:

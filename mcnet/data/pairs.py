@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..core import Notice, Pair, UserError
+from ..core import Notice, Pair, UserError, counted
 from .augment import OURS, Augment
 from .glance import motion_signature
 from .layouts import find_clips
@@ -233,7 +233,7 @@ def _load_all(files: list[Path], size: int, cache: str | Path | None):
             skipped[file] = str(error)
     if not good:
         reason = next(iter(skipped.values()), "no file was given")
-        raise UserError(f"none of {len(files)} clips can be used; the first one: {reason}")
+        raise UserError(f"of {counted(len(files), 'clip')} none can be used; the first one: {reason}")
     tell_skipped(skipped, len(files))
     return good, frames, skipped
 
@@ -241,8 +241,8 @@ def _load_all(files: list[Path], size: int, cache: str | Path | None):
 def tell_skipped(skipped: dict, total: int):
     "One warning for all files that were left out."
     if skipped:
-        first = next(iter(skipped.values()))
-        warnings.warn(Notice(f"{len(skipped)} of {total} files left out; the first one: {first}"), stacklevel=4)
+        text = f"{len(skipped)} of {counted(total, 'file')} left out; the first one: {next(iter(skipped.values()))}"
+        warnings.warn(Notice(text), stacklevel=4)
 
 # %% ../../nbs/data/21e_pairs.ipynb #6ddb9d9b
 class PairRow(typing.NamedTuple):
@@ -287,7 +287,7 @@ class ListedPairs:
             frames = load_clip(inside_folder(folder, clip, "the pair list"), size, cache=cache)
             for number in {n for row in rows if row.clip == clip for n in row[1:]}:
                 if not 0 <= number < len(frames):
-                    fault = f"{clip} has {len(frames)} frames, but the list asks for number {number}"
+                    fault = f"{clip} has {counted(len(frames), 'frame')}, but the list asks for number {number}"
                     raise UserError(f"{fault}; use the clips it was made for")
                 self.wanted[clip, number] = frames[number].clone()
 

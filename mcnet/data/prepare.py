@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ..core import Notice, UserError
+from ..core import Notice, UserError, counted
 from .glance import motion_signature
 from .layouts import MANIFEST, ClipFile, list_folder
 from ..doors import as_path, atomic_path, output_folder, read_json, refuse_inputs
@@ -442,7 +442,7 @@ class PrepareReport:
         each = lambda counts: ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
         lines = [
             f"videos    {self.videos:,}" + f", {self.done_before:,} of them finished earlier" * bool(self.done_before),
-            f"clips     {sum(self.clips.values()):,} ({each(self.clips)}), {self.frames:,} frames",
+            f"clips     {sum(self.clips.values()):,} ({each(self.clips)}), {counted(self.frames, 'frame')}",
             f"people    {each(self.people)}; {self.identity}",
         ]
         for reason, count in sorted(self.dropped.items(), key=lambda item: -item[1]):

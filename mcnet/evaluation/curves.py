@@ -14,7 +14,7 @@ from importlib import resources
 
 import torch
 
-from ..core import Pair, UserError, seed_everything
+from ..core import Pair, UserError, counted, seed_everything
 from .metrics import psnr, sharpness
 from ..heads.faces import FacePairs
 from ..memory.network import MCNet, MCNetConfig
@@ -142,7 +142,8 @@ def check_run(
         for step, low, high in expected(column):
             if step in curve and not low <= curve[step] <= high:
                 side = "below" if curve[step] < low else "above"
-                faults.append(f"{column} after {step} steps is {curve[step]:.3g}, {side} {low:.3g} … {high:.3g}")
+                moment = f"{column} after {counted(step, 'step')}"
+                faults.append(f"{moment} is {curve[step]:.3g}, {side} {low:.3g} … {high:.3g}")
     return faults
 
 # %% ../../nbs/evaluation/31c_curves.ipynb #df319ccc

@@ -17,7 +17,7 @@ import torch
 
 from ..animation.scene import open_driving
 from ..animation.weights import cache_folder, find_file, known_weights, load_network, resolve
-from ..core import Pair, UserError, pick_device, seed_everything
+from ..core import Pair, UserError, counted, pick_device, seed_everything
 from ..data.footage import Footage, draw_people, open_footage
 from .comparison import compare_text, comparison_sets, score_sets
 from ..media.finders import pick_finder
@@ -138,7 +138,8 @@ class Experiment(NamedTuple):
     scores: dict[str, dict[str, dict[str, float]]]  # copy, before, after -> name of the pairs -> scores
 
     def __str__(self) -> str:
-        return f"{compare_text(self.scores)}\n{self.weights}: after {self.steps} steps in {self.seconds:.0f} s"
+        work = f"{counted(self.steps, 'step')} in {self.seconds:.0f} s"
+        return f"{compare_text(self.scores)}\n{self.weights}: after {work}"
 
 
 def train_and_compare(

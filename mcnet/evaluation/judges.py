@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ..core import UserError, check_shape
+from ..core import UserError, check_shape, counted
 from ..media.finders import MediapipeLandmarks
 from ..media.landmarks import landmark_table
 from ..media.pictures import to_bytes
@@ -235,8 +235,8 @@ class Verdict(typing.NamedTuple):
 
     def __repr__(self) -> str:
         judge, paired = self.judge, self.paired
-        counted = f"{int(paired.sum())} of {len(paired)} pairs"
-        lines = [f"{judge.name} ({judge.unit}, {judge.better} is better) over {counted}"]
+        pairs = f"{int(paired.sum())} of {counted(len(paired), 'pair')}"
+        lines = [f"{judge.name} ({judge.unit}, {judge.better} is better) over {pairs}"]
         wide = max(map(len, self.missed))
         for model, missed in self.missed.items():
             value = f"{self.mean(model):8.3f}" if model in self.values else " " * 8

@@ -13,7 +13,7 @@ import torch
 from kornia.filters import gaussian_blur2d
 from torch import nn
 
-from ..core import Pair, UserError, check_shape
+from ..core import Pair, UserError, check_shape, counted
 from .pixels import check_pictures
 
 # %% auto #0
@@ -185,7 +185,8 @@ def number_people(
     "People as numbers, in order of appearance. Raises `UserError`."
     names = list(range(count)) if identities is None else list(identities)
     if len(names) != count:
-        raise UserError(f"{len(names)} identities were given for {count} pairs; give one per pair, in order")
+        given = counted(len(names), "identity was", "identities were")
+        raise UserError(f"{given} given for {counted(count, 'pair')}; give one per pair, in order")
     numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
     return torch.tensor([numbers[name] for name in names])
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..core import Notice, UserError, check_shape
+from ..core import Notice, UserError, check_shape, counted
 
 # %% auto #0
 __all__ = ['SLACK', 'LPIPS_NETS', 'FACE_REGIONS', 'MARGIN', 'check_pictures', 'ssim_map', 'ssim', 'ssim_release', 'LPIPS',
@@ -284,7 +284,7 @@ def fid(
     clouds = [collect(prediction), collect(truth)]
     fewest, width = min(map(len, clouds)), clouds[0].shape[1]
     if fewest < 2:
-        raise UserError(f"a set of {fewest} pictures was given; a covariance needs 2, and FID a good many more")
+        raise UserError(f"a set of {counted(fewest, 'picture')} was given; a covariance needs two, and FID many more")
     if fewest <= width:
         warnings.warn(Notice(f"{fewest} pictures for {width} features: FID is far too large for so few; compare only "
                              "sets of the same number, or take more"), stacklevel=3)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..core import UserError
+from ..core import UserError, counted
 from .crops import SIDE, Box, cut, face_box
 from .landmarks import Face, landmark_table
 
@@ -89,7 +89,7 @@ def check_faces(
 ) -> list[str]:  # plain sentences
     "Is it clear whose face is meant? Raises `UserError` where there is none of that number."
     if which >= len(faces):
-        found = f"{len(faces)} faces were" if faces else "no face was"
+        found = counted(len(faces), "face was", "faces were") if faces else "no face was"
         raise UserError(f"{found} found, and number {which} (the largest is 0) is asked for; take a picture in which "
                         "the face is larger, crop nothing, or say where the square is")
     if len(faces) == 1:

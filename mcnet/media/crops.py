@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
-from ..core import Notice, UserError, check_shape
+from ..core import Notice, UserError, check_shape, counted
 from .landmarks import Face, overlap
 
 # %% auto #0
@@ -152,9 +152,10 @@ def _follow(
     if not seen:
         raise UserError("the video has no frames; give one that has")
     if last is None:
-        found = f"at most {most} faces were" if most else "no face was"
-        raise UserError(f"{found} found in {len(seen)} frames, number {which} (from 0) was asked for; "
-                        "crop nothing, or say where the square is")
+        found = f"at most {counted(most, 'face was', 'faces were')}" if most else "no face was"
+        asked = f", number {which} (from 0) was asked for" * bool(most)
+        advice = "crop nothing, or say where the square is"
+        raise UserError(f"{found} found in {counted(len(seen), 'frame')}{asked}; {advice}")
     return seen
 
 # %% ../../nbs/media/20d_crops.ipynb #7915252b
@@ -187,9 +188,9 @@ def clip_box(
     side = torch.maximum(side, torch.minimum(wanted, MOST_GROWTH * side))
     outside = int((reach > side / 2).sum())
     if outside:
-        warnings.warn(Notice(f"the face leaves the square in {outside} of {len(faces)} frames that were looked at, and "
-                             "what happens outside is lost; cut the video where the head moves less"), stacklevel=2)
+        warnings.warn(Notice(f"the face leaves the square in {outside} of {counted(len(faces), 'frame')} looked at, "
+                             "and what happens outside is lost; cut the video where the head moves less"), stacklevel=2)
     if len(faces) < 0.75 * len(seen):
-        warnings.warn(Notice(f"the face was found in {len(faces)} of {len(seen)} frames that were looked at; where it "
+        warnings.warn(Notice(f"the face was found in {len(faces)} of {counted(len(seen), 'frame')} looked at; where it "
                              "is hidden or gone the result means nothing, so cut these parts off"), stacklevel=2)
     return Box(float(x - side / 2), float(y - side / 2), float(side))

@@ -24,7 +24,7 @@ from av.filter import Graph
 from av.stream import Disposition, Stream
 from av.video.reformatter import VideoReformatter
 
-from ..core import Notice, UserError
+from ..core import Notice, UserError, counted
 from ..doors import explain, input_file
 from .pictures import check_size
 
@@ -208,7 +208,8 @@ def decode_frames(
     if damaged and not last:
         raise UserError(f"{path} is damaged: none of its frames can be read; copy or download it again")
     if damaged:
-        warnings.warn(Notice(f"{path}: {damaged} damaged frames were replaced by the ones before them"), stacklevel=2)
+        found = counted(damaged, "damaged frame was", "damaged frames were")
+        warnings.warn(Notice(f"{path}: {found} replaced by the one before"), stacklevel=2)
 
 # %% ../../nbs/media/20e_frames.ipynb #7a574d01
 def read_frames(
@@ -271,18 +272,20 @@ def _apart(ticks: list) -> list:
 BREAK = 3600  # seconds: a longer gap between two frames is no moment that somebody recorded
 
 
-def _unbroken(times: list[tuple[int, int | None]], base: Fraction, path: str | Path) -> list[int]:
+def _unbroken(times: list[tuple[int, int | None]], base: Fraction, rate: Fraction, path: str | Path) -> list[int]:
     "Time stamps of packets (shown, decoded) in the file's order, without jumps: back in a joined file, or a day ahead."
-    ticks, offset, last, jumps = [], 0, None, 0
+    ticks, offset, jumps, last = [], 0, 0, None
+    before = latest = times[0][0]
     for shown, decoded in times:
-        if last is not None and decoded is not None and not 0 <= (decoded - last) * base <= BREAK:
-            usual = (max(ticks) - ticks[0]) / max(1, len(ticks) - 1)
-            offset, jumps = max(ticks) + max(1, round(usual)) - shown, jumps + 1
+        step = 0 if None in (last, decoded) else decoded - last
+        if step < 0 or max(step, abs(shown - before)) * base > BREAK:
+            usual = (latest - ticks[0]) / max(1, len(ticks) - 1) or 1 / (rate * base)
+            offset, jumps = latest + max(1, round(usual)) - shown, jumps + 1
         ticks.append(shown + offset)
-        last = decoded
+        latest, before, last = max(latest, ticks[-1]), shown, decoded
     if jumps:
-        text = f"{path}: its clock jumps {jumps} times, as in joined videos; the frames are shown one after the other"
-        warnings.warn(Notice(text), stacklevel=4)
+        found = f"{path}: its clock jumps {counted(jumps, 'time')}, as in joined videos"
+        warnings.warn(Notice(f"{found}; the frames are shown one after the other"), stacklevel=4)
     return ticks
 
 # %% ../../nbs/media/20e_frames.ipynb #db958ff1
@@ -293,7 +296,7 @@ def measure_pace(
     stamps, ends, corrupt = [], {}, False
     with open_container(path) as (container, stream):
         base = stream.time_base or Fraction(1, av.time_base)
-        rates = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
+        rates = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate, 25) if rate]
         for packet in read_packets(path, container):
             tick = packet.dts if packet.pts is None else packet.pts
             end = as_seconds((tick or 0) + (packet.duration or 0), packet.time_base)
@@ -305,15 +308,15 @@ def measure_pace(
         if not stamps:
             raise UserError(f"{path} holds no frame that can be read; copy or download it again")
         if stream.frames and (corrupt or lacking > Fraction(1, 10)):
-            there = f"{len(stamps)} of its {stream.frames} frames are there"
+            there = f"{len(stamps):,} of its {counted(stream.frames, 'frame')} can be read"
             raise UserError(f"{path} is cut off: {there}; copy or download it again")
         promised = (container.duration or 0) / av.time_base
         if not stream.frames and ends and max(ends.values()) < promised - 0.5:
             text = f"{path} promises {promised:.1f} s, but ends after {float(max(ends.values())):.1f} s"
             warnings.warn(Notice(text), stacklevel=2)
     if any(shown is None for shown, _ in stamps):  # frames without time stamps, one after the other
-        return find_pace(list(range(len(stamps))), 1 / [*rates, Fraction(25)][0], rates)
-    return find_pace(_unbroken(stamps, base, path), base, rates)
+        return find_pace(list(range(len(stamps))), 1 / rates[0], rates)
+    return find_pace(_unbroken(stamps, base, rates[0], path), base, rates)
 
 # %% ../../nbs/media/20e_frames.ipynb #694b0271
 def frame_times(

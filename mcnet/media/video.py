@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
-from ..core import UserError, check_shape
+from ..core import UserError, check_shape, counted
 from ..doors import as_path, file_kind, input_file
 from .frames import find_pace, measure_pace, read_frames, video_info
 from .pictures import check_size, fit_square, list_pictures, open_picture, read_image, to_bytes
@@ -96,7 +96,7 @@ def _open_animation(path: Path) -> Video | None:
         except (UserError, MemoryError):
             raise
         except Exception as error:  # each decoder has errors of its own
-            where = f"cut off after {len(ticks)} pictures" if ticks else "damaged or cut off"
+            where = f"cut off after {counted(len(ticks), 'picture')}" if ticks else "damaged or cut off"
             raise UserError(f"{path} is {where}; copy or download it again") from error
 
     def read():

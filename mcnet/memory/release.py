@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..baseline.compensator import Compensator
-from ..core import Compensated, Context, Prediction, UserError, check_shape
+from ..core import Compensated, Context, Prediction, UserError, check_shape, counted
 from .bank import MemoryConfig, MetaMemory, attend
 from .compensation import Asked, SpatialMemory
 from .dynconv import DynamicConv
@@ -128,11 +128,12 @@ def order_noise(
             raise UserError(f"noise is named {', '.join(map(str, noise))}; end each name in its feature's height")
         noise = [noise[key] for key in sorted(heights, key=heights.__getitem__)]
     if len(noise) != memory.levels:
-        raise UserError(f"noise has {len(noise)} maps; this network needs {memory.levels}, the deepest level's first")
+        given = counted(len(noise), "map")
+        raise UserError(f"noise has {given}; this network needs {memory.levels}, the deepest level's first")
     for level, given in enumerate(noise):
         count = check_shape(given, f"B 1 {memory.height} {memory.width}", f"the noise of level {level}")["B"]
         if count not in (1, batch):
-            raise UserError(f"the noise of level {level} is for {count} pictures; give 1 map, or {batch}")
+            raise UserError(f"the noise of level {level} is for {counted(count, 'picture')}; give one map, or {batch}")
     return list(noise)
 
 # %% ../../nbs/memory/16a_release.ipynb #5b904617

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ..core import Notice, Pair, UserError
+from ..core import Notice, Pair, UserError, counted
 
 # %% auto #0
 __all__ = ['PATIENCE', 'map_tensors', 'to_device', 'count_samples', 'batches', 'join_pairs', 'Mixture', 'mix_samples']
@@ -89,7 +89,8 @@ def batches(
                 yield sample
             number += 1
         if number == before:
-            raise UserError(f"the pairs ended after {number} batches and cannot be read twice; give a list or a loader")
+            made = counted(number, "batch", "batches")
+            raise UserError(f"the pairs ended after {made} and cannot be read twice; give a list or a loader")
 
 # %% ../../nbs/training/09b_batches.ipynb #010fc5df
 def join_pairs(

@@ -23,7 +23,7 @@ from torch import nn
 
 from ..baseline.grid import resize_map
 from ..baseline.talking_head import TalkingHead
-from ..core import Pair, Prediction, UserError
+from ..core import Pair, Prediction, UserError, counted
 from ..doors import atomic_path
 from ..plots import setup, show_strip
 from . import checkpoints
@@ -171,7 +171,7 @@ def _draw_milestone(state: TrainState, preview: Pair, out: Path | None, log: Cal
     prediction = state.average(preview.source.to(state.device), preview.driving.to(state.device))
     with plt.rc_context():  # our style for this one figure, whoever runs the loop
         setup()
-        figure = preview_figure(prediction, preview, title=f"after {state.step} steps")
+        figure = preview_figure(prediction, preview, title=f"after {counted(state.step, 'step')}")
         if out:
             with atomic_path(out / f"preview_{state.step:06d}.png") as temporary:
                 figure.savefig(temporary)
