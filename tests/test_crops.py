@@ -1,8 +1,12 @@
 "Face crops and checks: boxes, cut and paste, one box per video, finders (made up, OpenCV's, MediaPipe's), sentences."
 
 import math
+import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 import types
 import warnings
 import weakref
@@ -15,7 +19,7 @@ from repository import DATA
 
 from mcnet.core import Notice, UserError
 from mcnet.heads import faces
-from mcnet.media import checks
+from mcnet.media import checks, finders
 from mcnet.media.crops import SIDE, Box, clip_box, cut, face_box, paste
 from mcnet.media.finders import MediapipeFaces, MediapipeLandmarks, OpenCVFaces, pick_finder
 from mcnet.media.landmarks import Face, face_from_landmarks
@@ -319,6 +323,34 @@ def test_mediapipe_is_quiet(finder, tmp_path):
     code = f"import torch; from mcnet.media import finders; finders.MediapipeFaces({str(MODEL)!r})(torch.rand(3, 9, 9))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stderr == ""
+
+
+def test_nobody_loses_stderr(capfd):
+    "While MediaPipe's start is kept quiet, other threads write, and a child is born that wants quiet, too."
+    inside, gate = threading.Event(), threading.Barrier(4)
+
+    def start():
+        gate.wait()
+        with finders._silent():
+            os.write(2, b"W0000 00:00:17 face_landmarker.cc:174] Sets\nINFO: Created XNNPACK delegate\n")
+            inside.set()
+            time.sleep(0.05)
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    inside.wait()
+    os.write(2, b"parent\n")
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os.write(2, b"child\n")
+        with finders._silent():
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    for thread in threads:
+        thread.join()
+    assert sorted(capfd.readouterr().err.split()) == ["child", "parent"]
 
 
 # ---- checks

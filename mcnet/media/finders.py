@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
+import tempfile
 import threading
 import typing
 import weakref
@@ -68,25 +70,30 @@ def _with_rim(picture: torch.Tensor) -> tuple[torch.Tensor, float, float, float]
 
 # %% ../../nbs/media/20c_finders.ipynb #735d32b4
 _stderr = threading.Lock()  # there is one for the whole process
+if hasattr(os, "register_at_fork"):  # a child born meanwhile would keep the lock, and nothing to write to, for ever
+    os.register_at_fork(before=_stderr.acquire, after_in_parent=_stderr.release, after_in_child=_stderr.release)
+_LOG = re.compile(rb"[IWEF]\d{4} |(INFO|WARNING|ERROR): ")  # how its lines begin
 
 
 @contextlib.contextmanager
 def _silent():
-    "Send what a C++ library writes to the process's stderr nowhere; Python's own errors still reach the user."
+    "Keep what a C++ library writes to the process's stderr from the user; what others write meanwhile comes after it."
     with _stderr:
         try:
             kept = os.dup(2)
         except OSError:  # a program without a window's console has none
             yield
             return
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nowhere)
+        with tempfile.TemporaryFile() as told:
+            os.dup2(told.fileno(), 2)
+            try:
+                yield
+            finally:
+                os.dup2(kept, 2)
+                os.close(kept)
+                told.seek(0)
+                with contextlib.suppress(OSError):  # nobody listens
+                    os.write(2, b"".join(line for line in told if not _LOG.match(line)))
 
 # %% ../../nbs/media/20c_finders.ipynb #2f6b90af
 class _Landmarker:
