@@ -96,14 +96,16 @@ def sample_pairs(
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor]:  # (N, 3) clip, i, j with i != j; (N,) motion
     "Draw frame pairs, equally many from each clip, and measure how much moved between them."
-    pairs, motions = [], []
+    pairs = torch.empty(len(signatures) * count, 3, dtype=torch.long)  # one of each: memory is not torn to pieces
+    motions = torch.empty(len(pairs))
     for clip, signature in enumerate(signatures):
         frames = len(signature)
         first = torch.randint(frames, (count,), generator=generator)
         second = (first + torch.randint(1, frames, (count,), generator=generator)) % frames  # never the same frame
-        pairs.append(torch.stack([torch.full_like(first, clip), first, second], dim=1))  # (count, 3)
-        motions.append((signature[first] - signature[second]).abs().mean(dim=1))
-    return torch.cat(pairs), torch.cat(motions)
+        here = slice(clip * count, clip * count + count)
+        pairs[here] = torch.stack([torch.full_like(first, clip), first, second], dim=1)  # (count, 3)
+        motions[here] = (signature[first] - signature[second]).abs().mean(dim=1)
+    return pairs, motions
 
 # %% ../../nbs/data/21e_pairs.ipynb #fb54af80
 def find_focus(
