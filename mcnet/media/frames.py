@@ -277,7 +277,7 @@ def _unbroken(times: list[tuple[int, int | None]], base: Fraction, rate: Fractio
     ticks, offset, jumps, last = [], 0, 0, None
     before = latest = times[0][0]
     for shown, decoded in times:
-        step = 0 if None in (last, decoded) else decoded - last
+        step = 0 if last is None or decoded is None else decoded - last
         if step < 0 or max(step, abs(shown - before)) * base > BREAK:
             usual = (latest - ticks[0]) / max(1, len(ticks) - 1) or 1 / (rate * base)
             offset, jumps = latest + max(1, round(usual)) - shown, jumps + 1
