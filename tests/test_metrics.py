@@ -331,7 +331,7 @@ def test_fid_says_when_it_means_little():
         fid(image, image)
     with pytest.warns(Notice, match="3 pictures for 12 features"):
         fid(image, image, lambda x: F.adaptive_avg_pool2d(x, 2).flatten(1))
-    with pytest.raises(UserError, match="a set of 1 pictures"):
+    with pytest.raises(UserError, match="a set of 1 picture "):
         fid(image[:1], image, lambda x: x.mean((2, 3)))
     whole, parts = (fid(noisy(smooth(9), 0.1), smooth(9), lambda x: x.mean((2, 3)), batch=b) for b in (64, 2))
     assert whole == pytest.approx(parts)
