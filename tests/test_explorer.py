@@ -332,7 +332,7 @@ def test_pictures_that_no_page_takes(page):
     before = tensor(page)
     refused(page, "wall.png", file_of("png", 16_000, 16_000), "16,000 × 16,000 pixels, more than 64 million; make it")
     refused(page, "dot.png", file_of("png", 9, 9), "9×9 pixels; at least 16×16")
-    refused(page, "half.png", file_of("png", 400, 400)[:60], "; ")
+    refused(page, "half.png", file_of("png", 400, 400)[:60], "damaged")
     assert page.evaluate(f"{APP}.setup.drawn") and torch.equal(tensor(page), before)
 
 

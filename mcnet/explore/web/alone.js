@@ -113,19 +113,20 @@ function createAlone(setup) {
   }
 
   async function take(model, name, bytes) {
-    const picture = new Image(), address = URL.createObjectURL(new Blob([bytes])), size = setup.size, data = new Uint8Array(3 * size * size);
-    const unread = () => { throw new Error(`${name} is nothing that this browser reads as a picture (few read TIFF or HEIC); save it as jpg or png, and give that`); };
+    const picture = new Image(), blob = new Blob([bytes]), address = URL.createObjectURL(blob), size = setup.size, data = new Uint8Array(3 * size * size);
+    const unread = () => { throw new Error(`${name} is no picture that this browser can read (few read TIFF or HEIC), or damaged; save it as jpg or png`); };
     try {
       await new Promise((done, fail) => Object.assign(picture, { onload: done, onerror: fail, src: address })).catch(unread);
-      const { naturalWidth: width, naturalHeight: height } = picture, side = Math.min(width, height);  // from its header: it is decoded when it is drawn
+      const { naturalWidth: width, naturalHeight: height } = picture, side = Math.min(width, height);  // from its header: nothing is decoded yet
       if (width * height > setup.largest) throw new Error(`${name} is too large: ${width.toLocaleString("en")} × ${height.toLocaleString("en")} pixels, more than ${setup.largest / 1e6} million; make it smaller`);
       if (side < 16) throw new Error(`${name} has ${width}×${height} pixels; at least 16×16 are needed to see a face`);
-      await picture.decode().catch(unread);
+      const bitmap = await createImageBitmap(blob).catch(unread);  // which refuses half a picture
       const canvas = Object.assign(document.createElement("canvas"), { width: size, height: size }), context = canvas.getContext("2d");
       context.imageSmoothingQuality = "high";
       context.fillStyle = "#fff";  // behind what is transparent
       context.fillRect(0, 0, size, size);
-      context.drawImage(picture, (width - side) / 2, (height - side) / 2, side, side, 0, 0, size, size);
+      context.drawImage(bitmap, (width - side) / 2, (height - side) / 2, side, side, 0, 0, size, size);
+      bitmap.close();
       const pixels = context.getImageData(0, 0, size, size).data;
       for (let n = 0; n < size * size; n++) for (let c = 0; c < 3; c++) data[c * size * size + n] = pixels[4 * n + c];
     } finally {
