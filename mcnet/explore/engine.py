@@ -202,7 +202,6 @@ def check_banks(
 # %% ../../nbs/explore/45_engine.ipynb #e3ec2692
 class Engine:
     "A network and a subject: gives the tensors that follow from a state (raises `UserError`)."
-
     def __init__(self, network: MCNet, subject: Subject, banks: Mapping[str, torch.Tensor] | None = None):
         self.memory, self.subject = spatial_memory(network), check_subject(subject, network.config.image_size)
         self.banks = check_banks(banks, self.memory.bank().detach())
@@ -214,8 +213,7 @@ class Engine:
             self.driving = driving_keypoints(network, subject, self.source)
         self.last: tuple[tuple, Motion] | None = None
 
-    def as_given(self) -> MCNet:
-        "The network, with the memory it came with."
+    def as_given(self) -> MCNet:  # with the memory it came with
         return _with_memory(self.network, self.memory)
 
     def about(self, subject: Subject) -> Engine:

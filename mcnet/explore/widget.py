@@ -254,7 +254,8 @@ def full_state(start: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
     "The first state with some changes, those of the surgery one by one (raises `UserError`)."
     if not (isinstance(changes, Mapping) and isinstance(changes.get("surgery", {}), Mapping)):
         given = shorten(repr(changes))
-        raise UserError(f"{given} is no state; give a dictionary, such as {{'frame': 1, 'surgery': {{'sharpness': 2}}}}")
+        raise UserError(f"{given} is no state; give a dictionary, "
+                        f"such as {{'frame': 1, 'surgery': {{'sharpness': 2}}}}")
     return {**start, **changes, "surgery": {**start["surgery"], **changes.get("surgery", {})}}
 
 # %% ../../nbs/explore/48_widget.ipynb #34b2498d
@@ -267,7 +268,7 @@ def check_panels(
         raise UserError(f"panels is {shorten(repr(panels))}; give a list of some of {', '.join(PANELS)}, each once")
     return [*panels]
 
-
+# %% ../../nbs/explore/48_widget.ipynb #15feb92a
 class MemoryExplorer(anywidget.AnyWidget):
     "Look into a network's memory: ask it, change it, and see what becomes of the face."
 
