@@ -8,10 +8,12 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing
+from collections.abc import Sequence
 
 # %% auto #0
-__all__ = ['printable', 'counted', 'UserError', 'Notice', 'check_shape', 'Pair', 'Keypoints', 'Motion', 'Context', 'Compensated',
-           'Prediction', 'Config', 'pick_device', 'half_precision', 'seed_everything']
+__all__ = ['ANY_NUMBER', 'printable', 'counted', 'UserError', 'Notice', 'check_shape', 'check_numbers', 'check_names',
+           'check_index', 'Pair', 'Keypoints', 'Motion', 'Context', 'Compensated', 'Prediction', 'Config',
+           'pick_device', 'half_precision', 'seed_everything']
 
 # %% ../nbs/00a_core.ipynb #365d9181
 if typing.TYPE_CHECKING:  # it takes seconds to load: only functions that compute import it
@@ -63,6 +65,62 @@ def check_shape(
         known = "".join(f", {k} = {v}" for k, v in sizes.items() if k in words and len(given) == len(words))
         raise UserError(f"{name} has shape {given}, but ({', '.join(words)}) is needed{known}")
     return sizes
+
+# %% ../nbs/00a_core.ipynb #a1da5a09
+ANY_NUMBER = -1e30, 1e30  # beyond, sums of 32-bit numbers become infinite
+
+
+def check_numbers(
+    tensor: torch.Tensor,  # whatever somebody gave
+    expected: str,  # its shape, as `check_shape` takes it
+    name: str = "tensor",  # what to call it in the error
+    *,
+    limits: tuple[float, float] = ANY_NUMBER,  # a hundredth of the span beyond them is taken for rounding
+    **sizes: int,  # as `check_shape` takes them
+) -> dict[str, int]:  # the size of every name
+    "Some real numbers of a shape, none of them NaN, or one sentence what there is instead (raises `UserError`)."
+    import torch
+
+    if not isinstance(tensor, torch.Tensor) or tensor.is_complex():
+        kind = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
+        shape = ", ".join(expected.split())
+        raise UserError(f"{name} is {kind}; a tensor of real numbers is needed, of shape ({shape})")
+    sizes = check_shape(tensor, expected, name, **sizes)
+    if not tensor.numel():
+        raise UserError(f"{name} has shape {tuple(tensor.shape)}, and nothing is in it; give at least one of each")
+    (low, high), (least, most) = limits, (end.item() for end in tensor.detach().float().aminmax())
+    slack = (high - low) / 100
+    if not low - slack <= least <= most <= high + slack:  # NaN is in no order
+        held = f"numbers from {least:g} to {most:g}" if least == least else "NaN"
+        raise UserError(f"{name} holds {held}; give numbers from {low:g} to {high:g}")
+    return sizes
+
+# %% ../nbs/00a_core.ipynb #1c2918ef
+def check_names(
+    names: Sequence[str],
+    name: str = "names",  # what to call them in the error
+    count: int | None = None,  # how many are needed
+) -> list[str]:
+    "Some texts, or one sentence what there is instead (raises `UserError`)."
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise UserError(f"{name} is {type(names).__name__}; a list of text is needed")
+    for one in names:
+        if not isinstance(one, str):
+            raise UserError(f"{name} holds {type(one).__name__}; text is needed")
+    if count is not None and len(names) != count:
+        raise UserError(f"{name} has {len(names)} of them, but {count} are needed; give one for each")
+    return [*names]
+
+# %% ../nbs/00a_core.ipynb #8da24687
+def check_index(
+    number: int,
+    count: int,  # of the things to choose from
+    name: str = "number",  # what to call it in the error
+) -> int:  # the same
+    "One of so many, counted from 0 (raises `UserError`)."
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < count:
+        raise UserError(f"{name} is {number!r}; choose 0 to {count - 1}")
+    return number
 
 # %% ../nbs/00a_core.ipynb #34343960
 class Pair(typing.NamedTuple):

@@ -313,6 +313,34 @@ def test_a_picture_of_ones_own(page):
     assert (tensor(page).view(3, 64, 64) - small).abs().mean() < 0.06  # at rest it looks as it was given
 
 
+def file_of(kind, *size):
+    "A black picture as its file."
+    file = io.BytesIO()
+    Image.new("1", size).save(file, kind)
+    return file.getvalue()
+
+
+def refused(page, name, content, *words):
+    "A picture is given, and a sentence with these words is the answer."
+    page.set_input_files(".file", {"name": name, "mimeType": "", "buffer": content})
+    said = "words => words.every((word) => document.querySelector('.message').textContent.includes(word))"
+    page.wait_for_function(said, arg=[name, *words])
+
+
+def test_pictures_that_no_page_takes(page):
+    "Too large by its header, too small to show a face, or cut off: the same answer with a program and without one."
+    before = tensor(page)
+    refused(page, "wall.png", file_of("png", 16_000, 16_000), "16,000 × 16,000 pixels, more than 64 million; make it")
+    refused(page, "dot.png", file_of("png", 9, 9), "9×9 pixels; at least 16×16")
+    refused(page, "half.png", file_of("png", 400, 400)[:60], "damaged")
+    assert page.evaluate(f"{APP}.setup.drawn") and torch.equal(tensor(page), before)
+
+
+@pytest.mark.parametrize("sheet", ["file"], indirect=True)
+def test_a_picture_that_browsers_do_not_read(page):
+    refused(page, "scan.tif", file_of("tiff", 40, 40), "TIFF", "save it as jpg or png")
+
+
 @pytest.mark.parametrize("sheet", ["served"], indirect=True)
 def test_two_pages_two_pictures(page, browser, served):
     "What one page is given, another does not see; loaded anew, it begins with the first."

@@ -7,8 +7,9 @@ import pytest
 import torch
 from browser import needs_browser
 
-from mcnet.explore.viewer import Asked, describe_view, look_into, viewer_text, write_viewer
-from mcnet.memory.protocol import Memory, mix, pick
+from mcnet.core import UserError
+from mcnet.explore.viewer import Asked, MemoryViewer, describe_view, draw_view, look_into, viewer_text, write_viewer
+from mcnet.memory.protocol import Entries, Memory, mix, pick
 
 pytestmark = needs_browser
 ROOT = "document.querySelector('.mcnet-viewer').viewer"
@@ -72,6 +73,124 @@ def along():
     track = torch.rand(8, 30, generator=torch.Generator().manual_seed(2))
     asked = Asked((track.T[None],), track=track, seconds=0.04)
     return look_into(Nearest(), asked, title="Along time", pictures=torch.rand(8, 3, 4, 4))
+
+
+FOUR = torch.eye(8)[None, :4]  # four questions to `Nearest`
+HOLES = torch.rand(4, 3, 5, 5).where(torch.rand(4, 3, 5, 5) > 0.5, float("nan"))
+STRANGE = {  # what is put beside four questions
+    "names that are none": ({"names": torch.arange(4)}, "names is Tensor; a list of text"),
+    "numbers as names": ({"names": [1, 2, 3, 4]}, "names holds int"),
+    "a word as names": ({"names": "four"}, "names is str"),
+    "too few names": ({"names": ["a"]}, "give one for each"),
+    "a name that is none": ({"name": 5}, "holds int"),
+    "grey pictures": ({"pictures": torch.rand(4, 5, 5)}, r"\(4, 3, h, w\) is needed"),
+    "pictures of others": ({"pictures": torch.rand(5, 3, 5, 5)}, "is needed"),
+    "bytes": ({"pictures": torch.full((4, 3, 5, 5), 255, dtype=torch.uint8)}, "give numbers from 0 to 1"),
+    "pictures around 0": ({"pictures": torch.rand(4, 3, 5, 5) - 0.5}, "give numbers from 0 to 1"),
+    "holes": ({"pictures": HOLES}, "holds NaN"),
+    "pixels of none": ({"pictures": torch.rand(4, 3, 0, 5)}, "nothing is in it"),
+    "numpy": ({"pictures": torch.rand(4, 3, 5, 5).numpy()}, "pictures is ndarray; a tensor"),
+    "complex": ({"picture": torch.rand(3, 5, 5) + 0j, "grid": (2, 2)}, "picture is torch.complex64"),
+    "a batch as picture": ({"picture": torch.rand(1, 3, 5, 5), "grid": (2, 2)}, r"\(3, H, W\) is needed"),
+    "a flat track": ({"track": torch.rand(4)}, r"\(C, 4\) is needed"),
+    "an endless track": ({"track": torch.rand(2, 4) / 0}, "give numbers from"),
+    "another grid": ({"grid": (2, 3)}, "whose product is 4"),
+    "half a grid": ({"grid": (4,)}, "height and width"),
+    "a float grid": ({"grid": (2.0, 2.0)}, "two whole numbers"),
+    "a negative grid": ({"grid": (-2, -2)}, "two whole numbers"),
+    "a grid of truths": ({"grid": (True, 4)}, "two whole numbers"),
+    "a number as grid": ({"grid": 4}, "height and width"),
+    "no time": ({"seconds": float("nan")}, "seconds is nan"),
+    "all time": ({"seconds": float("inf")}, "seconds is inf"),
+    "backwards": ({"seconds": -1}, "more than 0"),
+    "true seconds": ({"seconds": True}, "more than 0"),
+}
+
+
+@pytest.mark.parametrize("given, words", STRANGE.values(), ids=STRANGE)
+def test_questions_that_cannot_be_shown(given, words):
+    "One sentence, before anything is drawn."
+    with pytest.raises(UserError, match=words):
+        look_into(Nearest(), Asked((FOUR,), **given))
+
+
+class Odd(Nearest):
+    "A memory that says something else than the protocol wants."
+
+    def __init__(self, spoil, entries=None):
+        super().__init__()
+        self.spoil, self.more = spoil, entries or {}
+
+    def read(self, query):
+        return self.spoil(super().read(query))
+
+    def entries(self, *question):
+        return {name: kind for name, kind in super().entries(*question).items() if name == "value"} | self.more
+
+
+def keeps(**tensors):
+    "A memory that lists these as well, however they are."
+    return Odd(lambda reading: reading, {name: Entries(tensor) for name, tensor in tensors.items()})
+
+
+SAID = {
+    "no reading": (Odd(lambda reading: reading.answer), "gives a Tensor"),
+    "holes": (Odd(lambda reading: reading._replace(answer=reading.answer / 0)), "the answer holds"),
+    "weights of none": (Odd(lambda reading: reading._replace(weights=reading.weights / 0)), "table of questions"),
+    "half weights": (Odd(lambda reading: reading._replace(weights=reading.weights / 2)), "sum to 1"),
+    "answers to others": (Odd(lambda reading: reading._replace(answer=reading.answer[:, :2])), r"\(4, D\) is needed"),
+    "another grid": (Odd(lambda reading: reading, {"map": Entries(torch.rand(1, 8, 2), (3, 3))}), "product is 8"),
+    "holes in what is kept": (keeps(key=torch.eye(8)[None] / 0), "the memory's key"),
+    "a number that is kept": (keeps(heat=torch.ones(1)), "the memory's heat"),
+    "a picture for one": (keeps(picture=torch.ones(1, 1, 3, 5, 5)), "give one for each"),
+    "no memory": (torch.nn.Linear(8, 3), "a Linear; give a Memory"),
+}
+
+
+@pytest.mark.parametrize("memory, words", SAID.values(), ids=SAID)
+def test_memories_that_cannot_be_shown(memory, words):
+    "What does not keep to the protocol is told its fault."
+    with pytest.raises(UserError, match=words):
+        look_into(memory, Asked((FOUR,)))
+
+
+CALLS = {
+    "nothing asked": (lambda: look_into(Nearest()), "no questions"),
+    "no questions": (lambda: look_into(Nearest(), Asked((FOUR[:, :0],))), "nothing is in it"),
+    "a bare question": (lambda: look_into(Nearest(), FOUR), "wrap them so"),
+    "a question without its tuple": (lambda: look_into(Nearest(), Asked(FOUR)), "wrap them so"),
+    "a title of numbers": (lambda: look_into(Nearest(), Asked((FOUR,)), title=5), "the title holds int"),
+    "few names": (lambda: look_into(Nearest(), Asked((FOUR,)), names=["a"]), "there are 8"),
+    "grey portraits": (lambda: look_into(Nearest(), Asked((FOUR,)), pictures=torch.rand(8, 4, 4)), "is needed"),
+    "few portraits": (lambda: look_into(Nearest(), Asked((FOUR,)), pictures=torch.rand(7, 3, 4, 4)), "there are 8"),
+    "no view to draw": (lambda: draw_view(Nearest()), "no view"),
+    "no view for a notebook": (lambda: MemoryViewer(Nearest()), "no view"),
+    "no view for a file": (lambda: write_viewer(Nearest(), "no.html"), "no view"),
+}
+
+
+@pytest.mark.parametrize("call, words", CALLS.values(), ids=CALLS)
+def test_calls_that_cannot_be(call, words):
+    with pytest.raises(UserError, match=words):
+        call()
+
+
+def test_what_is_kept_as_plain_numbers(along):
+    "One number an entry, a truth an entry and a whole number an entry are rows like any others."
+    kept = {"age": torch.ones(1, 8), "used": torch.ones(1, 8, dtype=torch.bool), "kind": torch.arange(8)[None]}
+    found = look_into(keeps(**kept), Asked((FOUR,))).looks["as learned"][0].entries
+    assert {name: tuple(found[name].tensor.shape) for name in kept} == dict.fromkeys(kept, (1, 8, 1))
+    for asked, question in ((1, 0), (0, 30), (-1, 0), (True, 0), (0, 1.5)):
+        with pytest.raises(UserError, match="choose 0 to"):
+            draw_view(along, asked, question)
+
+
+def test_no_page_that_a_browser_cannot_read(along, tmp_path):
+    "A page tells its numbers as JSON, which has no NaN: none is written, whoever made the view."
+    broken = along._replace(asked=(along.asked[0]._replace(seconds=float("nan")),))
+    with pytest.raises(ValueError, match="JSON"):
+        write_viewer(broken, tmp_path / "page.html")
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.fixture(scope="module")

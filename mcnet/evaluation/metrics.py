@@ -17,8 +17,8 @@ from ..core import Pair, UserError, check_shape, counted
 from .pixels import check_pictures
 
 # %% auto #0
-__all__ = ['Predict', 'l1', 'psnr', 'sharpness', 'copy_source', 'predicting', 'blurred', 'Scores', 'bootstrap_mean',
-           'score_pairs', 'thirds', 'number_people', 'align', 'motion_correlation']
+__all__ = ['Predict', 'l1', 'psnr', 'psnr_within', 'sharpness', 'copy_source', 'predicting', 'blurred', 'Scores',
+           'bootstrap_mean', 'score_pairs', 'thirds', 'number_people', 'align', 'motion_correlation']
 
 # %% ../../nbs/evaluation/30d_metrics.ipynb #c1ac9101
 def l1(
@@ -40,6 +40,20 @@ def psnr(
     check_pictures(prediction, truth, data_range)
     squared = (prediction - truth).square().flatten(1).mean(1)
     return 10 * torch.log10(data_range**2 / squared.clamp(min=1e-10 * data_range**2))
+
+
+def psnr_within(
+    prediction: torch.Tensor,  # (B, 3, H, W) in [0, 1]
+    truth: torch.Tensor,  # (B, 3, H, W) in [0, 1]
+    weight: torch.Tensor,  # (B, 1, H, W) from 0 to 1: how much each pixel counts; a mask, for instance
+) -> torch.Tensor:  # (B,) in dB, larger is better; at most 100; NaN where no pixel counts
+    "PSNR of a part of each picture: of what was hidden in the source, of the mouth."
+    check_pictures(prediction, truth)
+    weight = weight.to(truth)
+    check_shape(weight, "B 1 H W", "the weight", B=len(truth), H=truth.shape[2], W=truth.shape[3])
+    squared = (prediction - truth).square().mean(1, keepdim=True)
+    mean = (squared * weight).flatten(1).sum(1) / weight.flatten(1).sum(1)  # 0 / 0 = NaN
+    return -10 * torch.log10(mean.clamp(min=1e-10))
 
 # %% ../../nbs/evaluation/30d_metrics.ipynb #81b10f0a
 def sharpness(

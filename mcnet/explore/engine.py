@@ -14,7 +14,7 @@ import torch
 from ..animation.transfer import apply_motion, motion_since
 from ..baseline.compensator import motion_at
 from ..baseline.grid import resize_deformation, resize_map
-from ..core import Config, Keypoints, Motion, Prediction, UserError
+from ..core import Config, Keypoints, Motion, Prediction, UserError, check_index, check_numbers
 from .asking import hole_around, with_hole
 from .channels import spatial_memory
 from .oracles import ORACLES, Subject, with_oracle
@@ -24,7 +24,7 @@ from ..memory.network import MCNet
 
 # %% auto #0
 __all__ = ['KINDS', 'SORTS', 'VIEWS', 'LARGEST_HOLE', 'FARTHEST_MOVE', 'WANTS', 'LIMITED', 'ExplorerState', 'read_state',
-           'one_row', 'driving_keypoints', 'moved_keypoints', 'Engine']
+           'one_row', 'driving_keypoints', 'moved_keypoints', 'check_subject', 'check_banks', 'Engine']
 
 # %% ../../nbs/explore/45_engine.ipynb #490f0a13
 KINDS = ("bank", "memory", "key", "value")
@@ -148,9 +148,7 @@ LIMITED: tuple[str, ...] = "frame", "level", "channel", "keypoint"  # of a state
 def _fitting(limits: dict[str, int], banks: Mapping[str, torch.Tensor], state: ExplorerState) -> ExplorerState:
     "Refuse what this network or subject does not have (raises `UserError`)."
     for name, count in limits.items():
-        value = getattr(state, name)
-        if not is_number(value) or value != int(value) or not 0 <= value < count:
-            raise UserError(f"{name} is {value!r}; choose 0 to {count - 1}")
+        check_index(getattr(state, name), count, name)
     if state.bank != "own" and state.bank not in banks:
         raise UserError(f"there is no bank {state.bank!r}; choose {', '.join(['own', *banks])}")
     return state
@@ -171,12 +169,42 @@ def _with_memory(network: MCNet, memory: SpatialMemory) -> MCNet:
     twin.generator.add_module("compensator", copy.deepcopy(memory))
     return twin
 
+# %% ../../nbs/explore/45_engine.ipynb #ca1a120a
+def check_subject(
+    subject: Subject,
+    size: int,  # side of the network's pictures
+) -> Subject:  # the same
+    "A subject that a network can move (raises `UserError`)."
+    if not isinstance(subject, Subject):
+        raise UserError(f"the subject is {type(subject).__name__}; give one that draw_subject or open_subject makes")
+    check_numbers(subject.source, "1 3 S S", "the subject's source", limits=(0, 1), S=size)
+    sizes = check_numbers(subject.driving, "T 3 S S", "the subject's frames", limits=(0, 1), S=size)
+    for name, shape in (("deformation", "T S S 2"), ("visible", "T 1 S S")):
+        if getattr(subject, name) is not None:
+            check_numbers(getattr(subject, name), shape, f"the subject's {name}", T=sizes["T"], S=size)
+    check_index(subject.rest, sizes["T"], "the subject's frame at rest")
+    return subject
+
+
+def check_banks(
+    banks: Mapping[str, torch.Tensor] | None,
+    own: torch.Tensor,  # (1, C_m, H_m, W_m): the network's, whose size they must have
+) -> dict[str, torch.Tensor]:
+    "Other banks by name, as the network takes them (raises `UserError`)."
+    if not isinstance(banks, Mapping | None):
+        raise UserError(f"banks is {type(banks).__name__}; give a dictionary: a name for each bank")
+    for name, bank in (banks or {}).items():
+        if not isinstance(name, str) or name in ("", "own"):
+            raise UserError(f"a bank is called {name!r}; call it by a word other than 'own'")
+        check_numbers(bank, " ".join(map(str, own.shape)), f"the bank {name!r}")
+    return {name: bank.detach().to(own) for name, bank in (banks or {}).items()}
+
 # %% ../../nbs/explore/45_engine.ipynb #e3ec2692
 class Engine:
-    "A network and a subject: gives the tensors that follow from a state."
-
+    "A network and a subject: gives the tensors that follow from a state (raises `UserError`)."
     def __init__(self, network: MCNet, subject: Subject, banks: Mapping[str, torch.Tensor] | None = None):
-        self.memory, self.subject, self.banks = spatial_memory(network), subject, dict(banks or {})
+        self.memory, self.subject = spatial_memory(network), check_subject(subject, network.config.image_size)
+        self.banks = check_banks(banks, self.memory.bank().detach())
         self.network, self.levels = _with_memory(network, self.memory), len(self.memory.project)
         counts = len(subject.driving), self.levels, self.memory.bank().shape[1], network.config.motion.num_keypoints
         self.limits, self.size = dict(zip(LIMITED, counts)), subject.source.shape[-1]
@@ -185,8 +213,7 @@ class Engine:
             self.driving = driving_keypoints(network, subject, self.source)
         self.last: tuple[tuple, Motion] | None = None
 
-    def as_given(self) -> MCNet:
-        "The network, with the memory it came with."
+    def as_given(self) -> MCNet:  # with the memory it came with
         return _with_memory(self.network, self.memory)
 
     def about(self, subject: Subject) -> Engine:

@@ -25,6 +25,7 @@ from .engine import WANTS, Engine, ExplorerState, one_row
 from .oracles import draw_subject
 from ..memory.bank import MetaMemory
 from ..memory.network import MCNet
+from ..memory.protocol import _order
 
 # %% auto #0
 __all__ = ['INNER', 'OUTER', 'OPSET', 'CONTROL_INPUTS', 'ORACLE_INPUTS', 'LARGEST_ERROR', 'with_truth', 'SourceGraph',
@@ -173,7 +174,7 @@ def place_order(
     places: int,  # H_m * W_m
 ) -> torch.Tensor:  # (places,) long
     "The order in which the protocol's `shuffled` deals entries."
-    return torch.randperm(places, generator=torch.Generator().manual_seed(0))
+    return _order(places, 0)
 
 # %% ../../nbs/explore/47_graphs.ipynb #680e2607
 def _named(kind: str, points: Keypoints) -> dict[str, torch.Tensor]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import base64
 import gzip
-import html
 import json
 import lzma
 import string
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +18,12 @@ from ..core import UserError
 from ..doors import atomic_path
 from .engine import WANTS, Engine, ExplorerState
 from .graphs import Graph, place_order, trace_network
-from .widget import EXPORTED, WEB, as_array, describe, module_text, still_html
+from .widget import EXPORTED, WEB, as_array, as_html, describe, module_text, still_html, web_text
+from ..media.pictures import LARGEST_PICTURE
 
 # %% auto #0
-__all__ = ['STORED', 'RUNTIME', 'LARGEST_ATTENTION', 'known_alone', 'split_arrays', 'runtime', 'as_text', 'frame_page',
-           'with_short_names', 'PageReport', 'refuse_large', 'write_page']
+__all__ = ['STORED', 'RUNTIME', 'LARGEST_ATTENTION', 'known_alone', 'split_arrays', 'runtime', 'as_text', 'setup_block',
+           'packed_block', 'frame_page', 'with_short_names', 'PageReport', 'refuse_large', 'write_page']
 
 # %% ../../nbs/explore/49a_page.ipynb #a99abeee
 STORED = *WANTS, "bank", "effects"
@@ -38,7 +39,7 @@ def known_alone(
     told |= {f"stored {name}": as_array(tensor) for name, tensor in made.items()}
     told |= {"bank": as_array(engine.memory.bank()), "order": place_order(engine.memory.bank()[0, 0].numel()).tolist()}
     told |= {f"bank {name}": as_array(bank) for name, bank in engine.banks.items()}
-    return told
+    return told | {"largest": LARGEST_PICTURE}
 
 
 def split_arrays(
@@ -71,8 +72,19 @@ def as_text(
     return base64.b85encode(content, pad=True).decode().replace("<", "/")
 
 
-def _block(name: str, content: bytes) -> str:
-    "Bytes in a page, compressed: a script element of a kind that no browser runs."
+def setup_block(
+    text: dict[str, Any],
+) -> str:
+    "What a page is told: a script element of a kind that no browser runs."
+    told = json.dumps(text, allow_nan=False).replace("<", r"\u003c")  # a browser's JSON knows no NaN
+    return f'<script type="application/json" id="mcnet-setup">{told}</script>\n'
+
+
+def packed_block(
+    name: str,  # host.js has it under this name
+    content: bytes,
+) -> str:
+    "Bytes in a page, compressed: another such element."
     packed = gzip.compress(content, 9, mtime=0)
     kind = f'type="application/octet-stream" id="mcnet-{name}" data-bytes="{len(packed)}"'
     return f"<script {kind}>{as_text(packed)}</script>\n"
@@ -80,17 +92,19 @@ def _block(name: str, content: bytes) -> str:
 
 def frame_page(
     title: str,
-    script: str,  # the file of mcnet/explore/web that answers: alone.js or served.js
+    module: str,  # as a notebook gets it
+    script: str,  # the file of mcnet/explore/web that answers: alone.js, served.js …
     still: str,  # an element that is seen without a script
+    *,
     first: str = "",  # what the module needs at once
     later: str = "",  # what it can wait for
+    styles: Sequence[str] = ("explorer.css",),  # files of mcnet/explore/web
 ) -> str:
-    "The HTML around the explorer."
-    read = lambda name: (WEB / name).read_text(encoding="utf-8")
-    module = "\n".join([module_text().removesuffix(EXPORTED), read("host.js"), read(script)])
-    module = module.replace("</script", r"<\/script")
-    named = {"title": html.escape(title), "style": read("explorer.css"), "still": still, "module": module}
-    return string.Template(read("page.html")).substitute(named, first=first, later=later)
+    "The HTML around a module."
+    module = "\n".join([module.removesuffix(EXPORTED), web_text("host.js"), web_text(script)])
+    module, style = module.replace("</script", r"<\/script"), "\n".join(map(web_text, styles))
+    parts = {"title": as_html(title), "style": style, "still": still, "module": module, "first": first, "later": later}
+    return string.Template(web_text("page.html")).substitute(parts)
 
 # %% ../../nbs/explore/49a_page.ipynb #5878f4e0
 def with_short_names(
@@ -143,9 +157,9 @@ def write_page(
         graphs = trace_network(engine.as_given())
         contents = {part: runtime(part) for part in RUNTIME}
         contents |= {part: with_short_names(graph.model) for part, graph in graphs.items()}
-        told = json.dumps(text).replace("<", r"\u003c")
-        first = f'<script type="application/json" id="mcnet-setup">{told}</script>\n{_block("arrays", arrays)}'
-        later = "".join(_block(name, content) for name, content in contents.items())
-        page = frame_page(title, "alone.js", still_html(engine, ExplorerState.from_dict(text["start"])), first, later)
+        first = setup_block(text) + packed_block("arrays", arrays)
+        later = "".join(packed_block(name, content) for name, content in contents.items())
+        still = still_html(engine, ExplorerState.from_dict(text["start"]))
+        page = frame_page(title, module_text(), "alone.js", still, first=first, later=later)
         temporary.write_text(page, encoding="utf-8")
     return PageReport(Path(out), len(page.encode()), graphs)

@@ -16,9 +16,9 @@ from typing import Any
 
 from ..core import UserError
 from .engine import Engine, ExplorerState
-from .page import frame_page, split_arrays
+from .page import frame_page, setup_block, split_arrays
 from .subject import read_subject
-from .widget import answer_to, describe, still_html
+from .widget import answer_to, describe, module_text, still_html
 
 # %% auto #0
 __all__ = ['BYTES', 'LARGEST_REQUEST', 'HEADERS', 'HELD', 'pack', 'Host', 'Handler', 'ExplorerServer']
@@ -32,7 +32,7 @@ HELD = 4  # pictures, beside the first
 
 def pack(message: dict[str, Any], parts: list[bytes]) -> bytes:
     "A message and its arrays as one answer: the message's length in four bytes, the message, the arrays."
-    text = json.dumps(message).encode()
+    text = json.dumps(message, allow_nan=False).encode()
     return b"".join([len(text).to_bytes(4, "big"), text, *parts])
 
 # %% ../../nbs/explore/49b_serve.ipynb #d55fee47
@@ -46,11 +46,9 @@ class Host:
     def page(self) -> bytes:
         "The HTML page."
         text, _ = self.setup()
-        told = json.dumps(text).replace("<", r"\u003c")
-        start = f'<script type="application/json" id="mcnet-setup">{told}</script>'
         with self.lock:
             still = still_html(self.engines[0], ExplorerState.from_dict(text["start"]))
-        return frame_page(self.title, "served.js", still, start).encode()
+        return frame_page(self.title, module_text(), "served.js", still, first=setup_block(text)).encode()
 
     def setup(self, subject: int = 0) -> tuple[dict[str, Any], bytes]:
         "What the page is told once, and again with every picture that it gives."
@@ -122,11 +120,12 @@ class Handler(BaseHTTPRequestHandler):
         "A question or a picture."
         path, query = self._place() or (None, "")
         length = self.headers.get("Content-Length", "")
-        if path not in ("ask", "picture") or not (length.isdecimal() and int(length) <= LARGEST_REQUEST):
+        short = length.isdecimal() and len(length) < 10  # thousands of digits would be no number
+        if path not in ("ask", "picture") or not short or int(length) > LARGEST_REQUEST:
             return self._refuse()
         body, host = self.rfile.read(int(length)), self.server.host
         try:
-            name = dict(urllib.parse.parse_qsl(query)).get("name", "picture")
+            name = dict(urllib.parse.parse_qsl(query)).get("name", "")
             content = host.take(name, body) if path == "picture" else host.ask(json.loads(body))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # nothing that our page would say
             return self._refuse()

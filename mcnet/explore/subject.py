@@ -5,21 +5,31 @@
 # %% ../../nbs/explore/44b_subject.ipynb #6ef1e295
 from __future__ import annotations
 
-import tempfile
+import re
 from pathlib import Path
 
 import torch
 
 from ..animation.animate import InputReader, to_float
-from ..animation.scene import look_at, open_driving, open_source
-from ..core import UserError
+from ..animation.scene import centre_box, look_at, open_driving, open_source, refuse_tiny
+from ..core import UserError, printable
+from ..doors import shorten
 from .oracles import Subject, draw_subject, in_bytes
+from ..media.pictures import read_image
 
 # %% auto #0
-__all__ = ['MOST_FRAMES', 'read_subject', 'read_square', 'read_frames', 'open_subject']
+__all__ = ['MOST_FRAMES', 'picture_name', 'read_subject', 'read_square', 'read_frames', 'open_subject']
 
 # %% ../../nbs/explore/44b_subject.ipynb #4fcb0046
 MOST_FRAMES = 48  # of a video: enough to scrub through, few enough to send to a page
+
+
+def picture_name(
+    name: str | Path,  # a file's name or path, or whatever somebody sent in its place
+) -> str:
+    "What a picture is called in a sentence and on a page: no folders, printable, not too long."
+    last = printable(re.split(r"[/\\]", str(name))[-1])
+    return shorten(last, 60) if last.strip(". ") else "the picture"
 
 
 def read_subject(
@@ -28,15 +38,13 @@ def read_subject(
     like: Subject,  # whose frames move it
 ) -> Subject:
     "A picture that somebody drops, its middle square, moved by the same frames (raises `UserError`)."
-    size, name = like.source.shape[-1], Path(name).name or "picture"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / name
-        try:
-            path.write_bytes(picture)
-            scene = open_source(path, size, crop="centre")
-        except (UserError, OSError, ValueError) as error:
-            raise UserError(str(error).replace(str(path), name)) from error
-    return Subject(name, in_bytes(look_at(scene.picture, scene.box, size)[None]), like.driving, rest=like.rest)
+    size, name = like.source.shape[-1], picture_name(name)
+    try:
+        whole = read_image(picture)
+    except UserError as error:
+        raise UserError(re.sub("^the picture", lambda _: name, str(error))) from error
+    refuse_tiny(whole, name)
+    return Subject(name, in_bytes(look_at(whole, centre_box(whole), size)[None]), like.driving, rest=like.rest)
 
 # %% ../../nbs/explore/44b_subject.ipynb #628f0ad4
 def read_square(
@@ -72,6 +80,6 @@ def open_subject(
     square = None if source is None else read_square(source, size)  # first: a video takes longer to read
     if driving is None:
         drawn = draw_subject(size)
-        return drawn if square is None else Subject(Path(source or "").name, square, drawn.driving, rest=drawn.rest)
+        return drawn if square is None else Subject(picture_name(source or ""), square, drawn.driving, rest=drawn.rest)
     frames = read_frames(driving, size)
-    return Subject(Path(source or driving).name, frames[:1] if square is None else square, frames)
+    return Subject(picture_name(source or driving), frames[:1] if square is None else square, frames)

@@ -5,13 +5,7 @@
 # %% ../../nbs/explore/49c_viewer.ipynb #8a125eba
 from __future__ import annotations
 
-import base64
-import gzip
 import hashlib
-import html
-import io
-import json
-import string
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,18 +16,39 @@ import torch
 import traitlets
 from matplotlib.patches import Rectangle
 
-from ..core import UserError
+from ..core import ANY_NUMBER, UserError, check_index, check_names, check_numbers
 from ..doors import atomic_path
 from .graphs import place_order
-from .page import split_arrays
-from .widget import EXPORTED, WEB, as_array, as_pixels
+from .page import frame_page, packed_block, setup_block, split_arrays
+from .surgery import is_number
+from .widget import EXPORTED, as_array, as_pixels, figure_html, web_text
 from ..maps import lookup_table, show_attention, show_channels, show_map
-from ..memory.protocol import Entries, Memory, Usage, perplexity
+from ..memory.protocol import Entries, Memory, Reading, Usage, perplexity
 from ..plots import contact_sheet, setup, show_image
 
 # %% auto #0
 __all__ = ['COPIES', 'VIEWER_PARTS', 'STYLES', 'LARGEST_VIEW', 'Asked', 'Look', 'look_once', 'form_of', 'View', 'look_into',
-           'draw_view', 'viewer_text', 'describe_view', 'view_html', 'write_viewer', 'MemoryViewer']
+           'check_view', 'draw_view', 'viewer_text', 'describe_view', 'view_html', 'write_viewer', 'MemoryViewer']
+
+# %% ../../nbs/explore/49c_viewer.ipynb #f45d3b26
+def _plain(things: torch.Tensor, shape: str, name: str, limits: tuple[float, float] = ANY_NUMBER) -> torch.Tensor:
+    "A tensor of a shape as 32-bit numbers (raises `UserError`)."
+    check_numbers(things, shape, name, limits=limits)
+    return things.detach().float().cpu()
+
+
+def _things(things: torch.Tensor, name: str, count: int | str = "n") -> torch.Tensor:  # (n, *D)
+    "Things of any form, but at least one number each (raises `UserError`)."
+    things = things[:, None] if things.ndim == 1 else things
+    return _plain(things, " ".join([f"{count} D", *(f"D{k}" for k in range(2, things.ndim))]), name)
+
+
+def _grid(grid: Sequence[int], count: int, name: str) -> tuple[int, int]:
+    "Height and width (raises `UserError`)."
+    sides = [*grid] if isinstance(grid, Sequence) else []
+    if len(sides) != 2 or {type(side) for side in sides} != {int} or min(sides) < 1 or sides[0] * sides[1] != count:
+        raise UserError(f"{name} is {grid}; give height and width, two whole numbers whose product is {count}")
+    return sides[0], sides[1]
 
 # %% ../../nbs/explore/49c_viewer.ipynb #47795fbf
 class Asked(NamedTuple):
@@ -48,15 +63,20 @@ class Asked(NamedTuple):
     track: torch.Tensor | None = None  # (C, N): what is asked along time
     seconds: float | None = None  # from one question to the next
 
-    def check(self, count: int):  # of answers
-        "One of everything for each question (raises `UserError`)."
-        moments = None if self.track is None else self.track.T
-        given = {"names": self.names, "pictures": self.pictures, "track": moments}
-        sizes = {name: len(things) for name, things in given.items() if things is not None}
-        sizes |= {"grid": self.grid[0] * self.grid[1]} if self.grid else {}
-        for name, size in sizes.items():
-            if size != count:
-                raise UserError(f"{name} speaks of {size} questions, but {count} were answered; give one for each")
+    def checked(self, count: int) -> Asked:  # of answers
+        "The same, with one of everything for each question (raises `UserError`)."
+        if self.seconds is not None and not (is_number(self.seconds) and self.seconds > 0):
+            raise UserError(f"seconds is {self.seconds!r}; give the time from one question to the next, more than 0")
+        kinds: dict[str, Callable[[Any], Any]] = {
+            "name": lambda name: check_names([name], "the name of a question")[0],
+            "names": lambda names: check_names(names, "names", count),
+            "grid": lambda grid: _grid(grid, count, "grid"),
+            "pictures": lambda things: _plain(things, f"{count} 3 h w", "pictures", (0, 1)),
+            "picture": lambda things: _plain(things, "3 H W", "picture", (0, 1)),
+            "track": lambda things: _plain(things, f"C {count}", "track"),
+        }
+        given = {name: check(getattr(self, name)) for name, check in kinds.items() if getattr(self, name) is not None}
+        return self._replace(**given)
 
 # %% ../../nbs/explore/49c_viewer.ipynb #a454c158
 class Look(NamedTuple):
@@ -72,21 +92,32 @@ class Look(NamedTuple):
         return next((name for name in ("picture", "value") if name in self.entries), next(iter(self.entries)))
 
 
+@torch.no_grad()
 def look_once(
     memory: Memory,
     asked: Asked,
 ) -> Look:
     "Read, and list the entries (raises `UserError` where a view could not show it)."
-    with torch.no_grad():
-        reading, entries = memory.read(*asked.question), memory.entries(*asked.question)
+    if not isinstance(asked, Asked) or not isinstance(asked.question, tuple):
+        raise UserError("questions are put as Asked((…,)), with a tuple of what the memory's read takes; wrap them so")
+    reading = memory.read(*asked.question)
+    if not isinstance(reading, Reading):
+        raise UserError(f"the memory's read gives a {type(reading).__name__}; let it end in mix or pick")
     if len(reading.answer) != 1:
         raise UserError(f"{len(reading.answer)} batches of questions were asked; a view shows one, so ask with one")
-    shares = reading.shares()[0].float().cpu()
-    asked.check(len(shares))
-    if not (shares.sum(1) - 1).abs().max() < 1e-3:
-        raise UserError(f"a question's weights sum to 1, here to {shares.sum(1).min():.3g}; mend what read gives")
-    plain = {name: Entries(kind.tensor[:1].detach().float().cpu(), kind.grid) for name, kind in entries.items()}
-    return Look(shares, reading.answer[0].float().cpu(), plain, torch.arange(shares.shape[1]))
+    shares = _plain(reading.shares()[0], "N M", "the table of questions and entries")
+    if (shares.sum(1) - 1).abs().max() > 1e-3 or shares.min() < 0:
+        given = f"the least weight is {shares.min():.3g}, the least sum {shares.sum(1).min():.3g}"
+        raise UserError(f"{given}; a question's weights are 0 or more and sum to 1, so mend what read gives")
+    answer, found = _things(reading.answer[0], "the answer", len(shares)), {}
+    for name, (tensor, grid) in memory.entries(*asked.question).items():
+        things, named = _things(tensor[0], f"the memory's {name}"), f"the grid of the memory's {name}"
+        found[name] = Entries(things[None], grid if grid is None else _grid(grid, len(things), named))
+    look = Look(shares, answer, found, torch.arange(shares.shape[1]))
+    there = found[look.shown()].tensor.shape[1]
+    if there < shares.shape[1]:
+        raise UserError(f"{look.shown()} has {there} entries, but {shares.shape[1]} are heard; give one for each")
+    return look
 
 
 def form_of(
@@ -147,23 +178,28 @@ def look_into(
     pictures: torch.Tensor | None = None,  # (M, 3, h, w) in [0, 1]: portraits of entries that are no pictures
 ) -> View:
     "Everything that the protocol says of a memory and these questions (raises `UserError`)."
-    if not asked:
-        raise UserError("a view needs questions; give at least one Asked((...,)) with what the memory's read takes")
-    looks = {}
-    for control, copy_of in COPIES.items():
+    if not asked or not isinstance(memory, Memory):
+        given = "no questions" if isinstance(memory, Memory) else f"a {type(memory).__name__}"
+        raise UserError(f"a view was to be made of {given}; give a Memory, and at least one Asked((…,)) to ask it")
+    first = [look_once(memory, one) for one in asked]
+    asked = tuple(one.checked(len(look.shares)) for one, look in zip(asked, first))
+    most, title = max(look.shares.shape[1] for look in first), check_names([title], "the title")[0]
+    names = None if names is None else check_names(names, "the names of entries")
+    pictures = None if pictures is None else _plain(pictures, "M 3 h w", "the pictures of entries", (0, 1))
+    for word, things in (("names", names), ("pictures", pictures)):  # where fewer are heard, they have the first ones
+        if things is not None and len(things) < most:
+            raise UserError(f"{word} speaks of {len(things)} entries, but there are {most}; give one for each")
+    looks = {"as learned": tuple(_dressed(look, "as learned", pictures) for look in first)}
+    for control, copy_of in [*COPIES.items()][1:]:
         copied = copy_of(memory)
-        looks[control] = tuple(_named(look_once(copied, one), control, names, pictures) for one in asked)
+        looks[control] = tuple(_dressed(look_once(copied, one), control, pictures) for one in asked)
     return View(title, asked, looks, tuple(memory.usage([one.question]) for one in asked), names)
 
 
-def _named(look: Look, control: str, names: Sequence[str] | None, pictures: torch.Tensor | None) -> Look:
-    "The order of names and portraits, which go with the values; a prefix of the entries has the first ones."
-    count = look.shares.shape[1]
-    for word, things in (("names", names), ("pictures", pictures)):
-        if things is not None and len(things) < count:
-            raise UserError(f"{word} speaks of {len(things)} entries, but the memory has {count}; give one for each")
-    order = place_order(count) if control.endswith("dealt anew") else look.order
-    portraits = {} if pictures is None else {"picture": Entries(pictures[order][None].float().cpu())}
+def _dressed(look: Look, control: str, pictures: torch.Tensor | None) -> Look:
+    "With the order of names and portraits, which go with the values."
+    order = place_order(len(look.order)) if control.endswith("dealt anew") else look.order
+    portraits = {} if pictures is None else {"picture": Entries(pictures[order][None])}
     return look._replace(entries=portraits | look.entries, order=order)
 
 # %% ../../nbs/explore/49c_viewer.ipynb #8d6f2952
@@ -254,14 +290,23 @@ def _show_controls(view: View, asked: int, ax):
     ax.set(title="how far the answers move", yticks=[], xlabel=label, ylim=(3.4, -0.8))
     ax.spines.left.set_visible(False)
 
-# %% ../../nbs/explore/49c_viewer.ipynb #ae984aca
+# %% ../../nbs/explore/49c_viewer.ipynb #d97011f5
+def check_view(view: View) -> View:
+    "A view, not what it is made of (raises `UserError`)."
+    if not isinstance(view, View):
+        raise UserError(f"a {type(view).__name__} is no view; give what look_into makes of a memory")
+    return view
+
+
 def draw_view(
     view: View,
     asked: int = 0,
     question: int | None = None,  # the middle one when not given
 ):  # a matplotlib figure
-    "Who asks, who hears what, what one question hears; the entries, their use, and what moves the answer."
-    look, question = view.looks["as learned"][asked], view.first(asked) if question is None else question
+    "Who asks, who hears what; the entries, their use, and what moves the answer (raises `UserError`)."
+    looks = check_view(view).looks["as learned"]
+    look = looks[check_index(asked, len(looks), "asked")]
+    question = view.first(asked) if question is None else check_index(question, len(look.shares), "question")
     shares, usage = look.shares, view.usage[asked]
     figure = plt.figure(figsize=(12, 5.6))
     grid = figure.add_gridspec(2, 3, width_ratios=[1, 1.25, 1.25])
@@ -292,12 +337,7 @@ LARGEST_VIEW = 24_000_000  # bytes of tensors in one page
 
 def viewer_text() -> str:
     "The viewer's ES module: two parts of the explorer's, and its own."
-    return "\n".join([*(_web(f"{name}.js") for name in VIEWER_PARTS), EXPORTED])
-
-
-def _web(name: str) -> str:
-    "A file of mcnet/explore/web."
-    return (WEB / name).read_text(encoding="utf-8")
+    return "\n".join([*(web_text(f"{name}.js") for name in VIEWER_PARTS), EXPORTED])
 
 
 class _Arrays(dict):
@@ -335,7 +375,7 @@ def describe_view(
 ) -> dict[str, Any]:  # what the browser is told, once
     "Names, arrays, colours and the first state (raises `UserError` for what no page should carry)."
     arrays, asked = _Arrays(), []
-    for one, usage in zip(view.asked, view.usage):
+    for one, usage in zip(check_view(view).asked, view.usage):
         told = {"name": one.name, "names": one.names and [*one.names], "grid": one.grid, "seconds": one.seconds}
         told |= {name: arrays.keep(getattr(one, name), pixels=True) for name in ("picture", "pictures")}
         counted = {key: value for key, value in usage._asdict().items() if key != "shares"}
@@ -366,12 +406,8 @@ def view_html(
 ) -> str:
     "The still as an element of a page, with what is on it in words."
     setup()
-    figure, file = draw_view(view), io.BytesIO()
-    figure.savefig(file, format="png", dpi=80)
-    plt.close(figure)
-    named = html.escape(f"{view.title}: who asks, who hears what, the entries, their use, and what moves the answer")
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'<img alt="{named}" style="max-width:100%" src="data:image/png;base64,{data}">'
+    named = f"{view.title}: who asks, who hears what, the entries, their use, and what moves the answer"
+    return figure_html(draw_view(view), named, 80)
 
 
 def write_viewer(
@@ -380,14 +416,9 @@ def write_viewer(
 ) -> Path:
     "One HTML file that needs neither a kernel nor a network (raises `UserError`)."
     text, arrays = split_arrays(describe_view(view))
-    told = json.dumps(text).replace("<", r"\u003c")
-    packed = base64.b64encode(gzip.compress(arrays, 9, mtime=0)).decode()
-    first = f'<script type="application/json" id="mcnet-setup">{told}</script>\n'
-    first += f'<script type="application/octet-stream" id="mcnet-arrays">{packed}</script>\n'
-    module = "\n".join([viewer_text().removesuffix(EXPORTED), *map(_web, ("host.js", "viewer_alone.js"))])
-    parts = {"title": html.escape(view.title), "style": "\n".join(map(_web, STYLES)), "still": view_html(view)}
-    page = string.Template(_web("page.html")).substitute(parts, first=first, module=module, later="")
+    first = setup_block(text) + packed_block("arrays", arrays)
     with atomic_path(out) as temporary:
+        page = frame_page(view.title, viewer_text(), "viewer_alone.js", view_html(view), first=first, styles=STYLES)
         temporary.write_text(page, encoding="utf-8")
     return Path(out)
 
@@ -396,7 +427,7 @@ class MemoryViewer(anywidget.AnyWidget):
     "Look into any memory: who hears what, from whom, and what moves the answer."
 
     _esm = viewer_text()
-    _css = "\n".join(map(_web, STYLES))
+    _css = "\n".join(map(web_text, STYLES))
     setup = traitlets.Dict().tag(sync=True)
     state = traitlets.Dict().tag(sync=True)  # asked, question, entry, kind, control, sort, where not as at first
 

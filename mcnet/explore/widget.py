@@ -21,9 +21,9 @@ import torch
 import traitlets
 from matplotlib.patches import Circle
 
-from ..animation.weights import load_network
-from ..core import UserError
-from .channels import principal_maps
+from ..core import UserError, printable
+from ..doors import shorten
+from .channels import open_memory, principal_maps
 from .engine import KINDS, SORTS, VIEWS, Engine, ExplorerState, moved_keypoints, one_row, read_state
 from .oracles import ORACLES, TWO_BYTES, Subject, draw_subject
 from .subject import read_subject
@@ -37,8 +37,9 @@ from ..memory.network import MCNet
 from ..plots import keypoint_colours, setup, show_image, show_keypoints
 
 # %% auto #0
-__all__ = ['WEB', 'PANELS', 'ELLIPSE', 'EXPORTED', 'WEB_PARTS', 'DRAWN', 'WORDS', 'module_text', 'as_array', 'as_pixels',
-           'as_flow', 'describe', 'draw_still', 'still_html', 'answer_to', 'full_state', 'MemoryExplorer']
+__all__ = ['WEB', 'PANELS', 'ELLIPSE', 'EXPORTED', 'WEB_PARTS', 'DRAWN', 'WORDS', 'web_text', 'module_text', 'as_array',
+           'as_pixels', 'as_flow', 'describe', 'draw_still', 'as_html', 'figure_html', 'still_html', 'answer_to',
+           'full_state', 'check_panels', 'MemoryExplorer']
 
 # %% ../../nbs/explore/48_widget.ipynb #cf0f4d47
 WEB = Path(str(files("mcnet"))) / "explore" / "web"
@@ -48,10 +49,14 @@ EXPORTED = "export default { render };\n"
 WEB_PARTS = "tensors", "drawing", "app", "stage", "memory", "asking", "birth", "tour", "explorer"
 
 
+def web_text(name: str) -> str:
+    "A file of mcnet/explore/web."
+    return (WEB / name).read_text(encoding="utf-8")
+
+
 def module_text() -> str:
     "The explorer's ES module: its parts, one after the other."
-    parts = [(WEB / f"{name}.js").read_text(encoding="utf-8") for name in WEB_PARTS]
-    return "\n".join([*parts, EXPORTED])
+    return "\n".join([*(web_text(f"{name}.js") for name in WEB_PARTS), EXPORTED])
 
 
 def as_array(
@@ -198,6 +203,25 @@ WORDS = {
 }  # fmt: skip
 
 
+def as_html(text: str) -> str:
+    "A text within a page; bytes of a name that are no UTF-8 are spelt out."
+    return html.escape(printable(text))
+
+
+def figure_html(
+    figure: Any,  # of matplotlib; it is closed
+    named: str,  # what is on it, in words
+    dpi: int,
+    more: str = "",  # further attributes, as HTML has them
+) -> str:
+    "A figure as an element of a page."
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=dpi)
+    plt.close(figure)
+    data = base64.b64encode(file.getvalue()).decode()
+    return f'<img alt="{as_html(named)}" style="max-width:100%" {more}src="data:image/png;base64,{data}">'
+
+
 def still_html(
     engine: Engine,
     state: ExplorerState,
@@ -205,14 +229,10 @@ def still_html(
 ) -> str:
     "The still as an element of a page, with what is on it in words, and what a site needs to make it live."
     setup()
-    figure, file = draw_still(engine, state, panels), io.BytesIO()
-    figure.savefig(file, format="png", dpi=90)
-    plt.close(figure)
     words = "; ".join(WORDS[panel] + state.view * (panel == "stage") for panel in panels)
-    named = html.escape(f"{engine.subject.name}, frame {state.frame}: {words}")
     link = html.escape(json.dumps({"panels": [*panels], **state.to_dict()}))
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'<img alt="{named}" style="max-width:100%" data-explorer="{link}" src="data:image/png;base64,{data}">'
+    named = f"{engine.subject.name}, frame {state.frame}: {words}"
+    return figure_html(draw_still(engine, state, panels), named, 90, f'data-explorer="{link}" ')
 
 # %% ../../nbs/explore/48_widget.ipynb #6f2b78e0
 def answer_to(
@@ -231,15 +251,29 @@ def answer_to(
 
 # %% ../../nbs/explore/48_widget.ipynb #6149b372
 def full_state(start: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    "The first state with some changes, those of the surgery one by one."
+    "The first state with some changes, those of the surgery one by one (raises `UserError`)."
+    if not (isinstance(changes, Mapping) and isinstance(changes.get("surgery", {}), Mapping)):
+        given = shorten(repr(changes))
+        raise UserError(f"{given} is no state; give a dictionary, "
+                        f"such as {{'frame': 1, 'surgery': {{'sharpness': 2}}}}")
     return {**start, **changes, "surgery": {**start["surgery"], **changes.get("surgery", {})}}
 
-# %% ../../nbs/explore/48_widget.ipynb #5ea3bcf4
+# %% ../../nbs/explore/48_widget.ipynb #34b2498d
+def check_panels(
+    panels: Sequence[str],
+) -> list[str]:
+    "Panels to show, each of them once (raises `UserError`)."
+    some = isinstance(panels, Sequence) and not isinstance(panels, str) and len(panels) > 0
+    if not some or any(panel not in PANELS or panels.count(panel) > 1 for panel in panels):
+        raise UserError(f"panels is {shorten(repr(panels))}; give a list of some of {', '.join(PANELS)}, each once")
+    return [*panels]
+
+# %% ../../nbs/explore/48_widget.ipynb #15feb92a
 class MemoryExplorer(anywidget.AnyWidget):
     "Look into a network's memory: ask it, change it, and see what becomes of the face."
 
     _esm = module_text()
-    _css = (WEB / "explorer.css").read_text(encoding="utf-8")
+    _css = web_text("explorer.css")
     setup = traitlets.Dict().tag(sync=True)
     state = traitlets.Dict().tag(sync=True)
 
@@ -252,15 +286,14 @@ class MemoryExplorer(anywidget.AnyWidget):
         panels: Sequence[str] = PANELS,  # which of them are shown
         state: Mapping[str, Any] | None = None,  # what differs from the first state
     ):
-        unknown = [panel for panel in panels if panel not in PANELS]
-        if unknown:
-            raise UserError(f"there is no panel {unknown[0]!r}; choose some of {', '.join(PANELS)}")
-        title = "The memory of this network" if isinstance(network, MCNet) else f"The memory of {Path(network).stem}"
-        network = network if isinstance(network, MCNet) else load_network(network)
-        self.engine, self.title = Engine(network, subject or draw_subject(network.config.image_size), banks), title
-        told: dict[str, Any] = describe(self.engine, title) | {"panels": [*panels]}
-        self.engine.predict(read_state(full_state(told["start"], state or {})))  # refuses what cannot be
-        super().__init__(setup=told, state=dict(state or {}))
+        panels, state = check_panels(panels), {} if state is None else state
+        self.title = f"The memory of {Path(network).stem if isinstance(network, str | Path) else 'this network'}"
+        network, _ = open_memory(network)
+        drawn = draw_subject(network.config.image_size) if subject is None else subject
+        self.engine = Engine(network, drawn, banks)
+        told: dict[str, Any] = describe(self.engine, self.title) | {"panels": panels}
+        self.engine.predict(read_state(full_state(told["start"], state)))  # refuses what cannot be
+        super().__init__(setup=told, state=dict(state))
         self.on_msg(self._hear)
 
     def _hear(self, _: Any, content: dict, buffers: list):

@@ -5,28 +5,6 @@ const whole = () => new Promise((done) => {
   else done();
 });
 
-// bytes as text, four in five characters: mcnet.explore.page.as_text
-const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;/=>?@^_`{|}~";
-
-function fromText(text) {
-  const digit = new Uint8Array(128), words = Math.floor(text.length / 5), bytes = new Uint8Array(4 * words);
-  for (let n = 0; n < DIGITS.length; n++) digit[DIGITS.charCodeAt(n)] = n;
-  const view = new DataView(bytes.buffer);
-  for (let word = 0, at = 0; word < words; word++) {
-    let value = 0;
-    for (let k = 0; k < 5; k++) value = value * 85 + digit[text.charCodeAt(at++)];
-    view.setUint32(4 * word, value);
-  }
-  return bytes;
-}
-
-async function unpack(name) {
-  const element = document.getElementById(`mcnet-${name}`), bytes = fromText(element.textContent);
-  const packed = bytes.subarray(0, Number(element.dataset.bytes));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-
 let network = null;  // a promise of both sessions
 const loadNetwork = () => (network ??= (async () => {
   await whole();
@@ -135,22 +113,25 @@ function createAlone(setup) {
   }
 
   async function take(model, name, bytes) {
-    let bitmap;
+    const picture = new Image(), blob = new Blob([bytes]), address = URL.createObjectURL(blob), size = setup.size, data = new Uint8Array(3 * size * size);
+    const unread = () => { throw new Error(`${name} is no picture that this browser can read (few read TIFF or HEIC), or damaged; save it as jpg or png`); };
     try {
-      bitmap = await createImageBitmap(new Blob([bytes]));
-    } catch {
-      throw new Error(`${name} is no picture that this browser can read; take a jpg or png`);
+      await new Promise((done, fail) => Object.assign(picture, { onload: done, onerror: fail, src: address })).catch(unread);
+      const { naturalWidth: width, naturalHeight: height } = picture, side = Math.min(width, height);  // from its header: nothing is decoded yet
+      if (width * height > setup.largest) throw new Error(`${name} is too large: ${width.toLocaleString("en")} × ${height.toLocaleString("en")} pixels, more than ${setup.largest / 1e6} million; make it smaller`);
+      if (side < 16) throw new Error(`${name} has ${width}×${height} pixels; at least 16×16 are needed to see a face`);
+      const bitmap = await createImageBitmap(blob).catch(unread);  // which refuses half a picture
+      const canvas = Object.assign(document.createElement("canvas"), { width: size, height: size }), context = canvas.getContext("2d");
+      context.imageSmoothingQuality = "high";
+      context.fillStyle = "#fff";  // behind what is transparent
+      context.fillRect(0, 0, size, size);
+      context.drawImage(bitmap, (width - side) / 2, (height - side) / 2, side, side, 0, 0, size, size);
+      bitmap.close();
+      const pixels = context.getImageData(0, 0, size, size).data;
+      for (let n = 0; n < size * size; n++) for (let c = 0; c < 3; c++) data[c * size * size + n] = pixels[4 * n + c];
+    } finally {
+      URL.revokeObjectURL(address);
     }
-    const side = Math.min(bitmap.width, bitmap.height), size = setup.size, canvas = Object.assign(document.createElement("canvas"), { width: size, height: size });
-    if (side < 16) throw new Error(`${name} has ${bitmap.width}×${bitmap.height} pixels; at least 16×16 are needed to see a face`);
-    const context = canvas.getContext("2d");
-    context.imageSmoothingQuality = "high";
-    context.fillStyle = "#fff";  // behind what is transparent
-    context.fillRect(0, 0, size, size);
-    context.drawImage(bitmap, (bitmap.width - side) / 2, (bitmap.height - side) / 2, side, side, 0, 0, size, size);
-    bitmap.close();
-    const pixels = context.getImageData(0, 0, size, size).data, data = new Uint8Array(3 * size * size);
-    for (let n = 0; n < size * size; n++) for (let c = 0; c < 3; c++) data[c * size * size + n] = pixels[4 * n + c];
     const before = { setup, encoded, same };
     try {
       setup = { ...setup, source: { shape: [1, 3, size, size], data }, drawn: false, visible: null, flow: null, oracles: ["learned"], start: { ...setup.start, view: "warped" } };
@@ -183,9 +164,7 @@ function carried(setup, encoded) {
 }
 
 async function begin() {
-  const text = JSON.parse(document.getElementById("mcnet-setup").textContent), bytes = await unpack("arrays");
-  let at = 0;
-  const setup = prepare(withArrays(text, (size) => bytes.subarray(at, (at += size))));
+  const setup = prepare(await packedSetup());
   render({ model: new PageModel(linked(setup), createAlone(setup)), el: document.getElementById("explorer") });
 }
 begin();

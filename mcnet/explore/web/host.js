@@ -47,3 +47,31 @@ function linked(setup) {
 function withArrays(values, cut) {
   return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, value && value.shape && value.type ? { ...value, data: cut(value.bytes) } : value]));
 }
+
+// what a file of its own carries: bytes as text, four in five characters (mcnet.explore.page.as_text), compressed
+const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;/=>?@^_`{|}~";
+
+function fromText(text) {
+  const digit = new Uint8Array(128), words = Math.floor(text.length / 5), bytes = new Uint8Array(4 * words);
+  for (let n = 0; n < DIGITS.length; n++) digit[DIGITS.charCodeAt(n)] = n;
+  const view = new DataView(bytes.buffer);
+  for (let word = 0, at = 0; word < words; word++) {
+    let value = 0;
+    for (let k = 0; k < 5; k++) value = value * 85 + digit[text.charCodeAt(at++)];
+    view.setUint32(4 * word, value);
+  }
+  return bytes;
+}
+
+async function unpack(name) {
+  const element = document.getElementById(`mcnet-${name}`), bytes = fromText(element.textContent);
+  const packed = bytes.subarray(0, Number(element.dataset.bytes));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+async function packedSetup() {
+  const text = JSON.parse(document.getElementById("mcnet-setup").textContent), bytes = await unpack("arrays");
+  let at = 0;
+  return withArrays(text, (size) => bytes.subarray(at, (at += size)));
+}
