@@ -27,7 +27,8 @@ MOTION_STOPS = (
     Stop(
         "A still face and a moving head",
         "The source looks ahead; the second picture is the same person turned, as it should come out. The "
-        "prediction is made from the source and the numbered points alone. Where do you expect it to be worst?",
+        "prediction is made from the source and the numbered points alone. Where do you expect it to be worst? "
+        "(Untick 'keypoints' to see the faces alone.)",
         "At eyes and mouth, which move by themselves, at outlines, and where the source does not show the place. "
         "Under the pictures: PSNR, the usual measure of likeness in decibels (six more are half the error), of "
         "the whole picture and of the two parts.",
@@ -39,19 +40,21 @@ MOTION_STOPS = (
         "Are the points on eyes, nose and mouth? Which of them would move the mouth?",
         "One stands on the mouth, number 3; here it was dragged down, and the mouth went along. Others stand in "
         "the hair. Nobody told the network where a mouth is: keypoints are not landmarks, they stand where a "
-        "motion was useful. Untick 'keypoints' to see the face, and drag others.",
-        {"frame": 12, "view": "change"},
-        {"points": [[3, 0.1, 0.6]]},
+        "motion was useful. 'Change since A' shows where the picture differs from the one before, which was kept "
+        "as A. Drag other points.",
+        {"frame": 12},
+        {"points": [[3, 0.1, 0.6]], "view": "change"},
     ),
     Stop(
         "Ellipses",
         "Each point has an ellipse with a white handle. What will happen when the ellipse of point 4, on the "
         "nose, gets wider?",
-        "What follows the point gets wider, too. The ellipse is a circle after the point's Jacobian, a 2 × 2 "
-        "matrix: how the surroundings are stretched, turned and sheared. It says nothing of how the network's "
-        "output depends on its input.",
-        {"frame": 12, "view": "change"},
-        {"shears": [[4, 4.4, -0.55, 0.04, 3.67]]},
+        "What follows the point gets wider, too, and most of all far from it, at cheeks and ears: a stretch moves"
+        " a place the more, the further it is. The ellipse is a circle after the point's Jacobian, a 2 × 2 matrix"
+        " that says how the surroundings of a point are stretched, turned and sheared on their way from one "
+        "picture to the other.",
+        {"frame": 12},
+        {"shears": [[4, 4.4, -0.55, 0.04, 3.67]], "view": "change"},
     ),
 )
 
@@ -95,10 +98,10 @@ PULL_STOPS = (
         "What the occlusion map finds",
         "The network also makes an occlusion map: 1, keep what was pulled; 0, paint anew. Will it be dark exactly"
         " where the source does not show the place?",
-        "Not exactly. The line surrounds what is hidden; the map is dark there, but all over the face, too. "
-        "Average precision says how well it sorts pixels into hidden and not (1 is perfect, chance is the hidden "
-        "share): about twice chance at large turns. Nobody told it what is hidden: it learned where painting "
-        "beats fetching. Scrub through the frames.",
+        "Not exactly. Dark is 0, bright is 1. The line surrounds what is hidden; the map is dark there, but all "
+        "over the face, too. Average precision says how well it sorts pixels into hidden and not (1 is perfect, "
+        "chance is the hidden share): about twice chance at a turn as large as this one. Nobody told it what is "
+        "hidden: it learned where painting beats fetching. Scrub through the frames.",
         {"frame": 2, "view": "warped"},
         {"view": "occlusion"},
     ),
@@ -111,8 +114,8 @@ TRUTH_STOPS = (
         "The head is drawn, so the truth is known. Put the true visibility in the place of the learned map: will "
         "the picture be better or worse?",
         "Worse in both parts, by three decibels over the whole. The picture is a mixture, map × pulled source + "
-        "(1 − map) × painted. The learned map mixes the two everywhere; the true one is 0 or 1, and in the hole "
-        "leaves the painter alone.",
+        "(1 − map) × painted. Over the face the learned map mixes the two; the true one is 0 or 1, and in the "
+        "hole leaves the painter alone.",
         {"frame": 1},
         {"oracle": "true visibility"},
     ),
@@ -120,7 +123,8 @@ TRUTH_STOPS = (
         "And the true flow?",
         "Now the true motion in the place of the learned one. Where will it help, and where not?",
         "It helps where the source shows the place, by about a decibel, and costs three where it does not: the "
-        "learned motion fetches something useful for hidden places, the true one what stood in front of them.",
+        "learned motion fetches something useful for hidden places, the true one what stood in front of them. "
+        "Over the whole picture the two nearly cancel.",
         {"frame": 1},
         {"oracle": "true flow"},
     ),
@@ -134,10 +138,11 @@ BANK_STOPS = (
         " occlusion map; then each place of a feature asks the memory, by attention: its query against the keys, "
         "and what it hears is a mixture of values. Keys and values are made by convolutions of a bank, Mₒ: "
         "learned numbers, 64 maps of 16 × 16 places, the same for every picture. What would you store in it?",
-        "Here are the 64 maps. Before keys and values are made, the bank is bent for each source: the maps Mₛ are"
-        " other mixtures of these, by a code of colours and keypoints (the 'implicit scale'). Choose them under "
-        "'maps', and watch them while you scrub: they mix and change in strength; nothing in them has a handle "
-        "for place or size.",
+        "Here are the 64 maps. Before keys and values are made, the bank is bent for each picture: the maps Mₛ, "
+        "chosen under 'maps', are other mixtures of these, by a code made of what was pulled and of where the "
+        "source's keypoints are (the 'implicit scale'). Scrub through the frames: they mix and change in "
+        "strength, but what is in them is not moved, turned or made larger. The answer takes the place of half of"
+        " the feature's channels; the decoder paints from both halves.",
         {"frame": 2},
         {"kind": "bank"},
         "memory",
@@ -146,21 +151,21 @@ BANK_STOPS = (
         "The bank",
         "Look at the maps of the bank, the same for everybody. Do you see faces? Whose?",
         "The shape of a head, perhaps: many maps have an oval where the drawn heads stand, inside a rim at the "
-        "edge (the three-colour picture shows it best). But nobody's face: no eyes, no mouth. A bank is no album "
-        "of training pictures.",
+        "edge (the three-colour picture shows it best). But nobody's face: no eyes, no mouth. (Most are pale, "
+        "because one scale serves all 64.) A bank is no album of training pictures.",
         {"frame": 2, "kind": "bank"},
         {"channel": 10},
         "memory",
     ),
     Stop(
         "The birth of a bank",
-        "How does a memory come to look like heads? A small network was trained twice from the same start, once "
-        "with a 'consistency loss', which pulls the values towards the features of the training faces, once "
-        "without. In which will ovals appear, and which will paint better?",
+        "How does a memory come to look like heads? A small network that paints what a source does not show was "
+        "trained twice from the same start, once with a 'consistency loss', which pulls the values towards the "
+        "features of the training faces, once without. In which will ovals appear, and which will paint better?",
         "With the loss the values turn into the mean of what they are pulled to, a rim and an oval, as coarse as "
-        "8 × 8 places allow; without it they do not. In the end both paint the hole equally well. So do networks "
-        "with the loss whose memory nobody hears (page 10d): looking like faces comes from that loss, and is no "
-        "sign that anybody asks. Move 'training'.",
+        "8 × 8 places allow; without it they do not. In the end both paint equally well. So do networks with the "
+        "loss whose memory nobody hears (page 10d of the course): looking like faces comes from that loss, and is"
+        " no sign that anybody asks. Move 'training'.",
         {"frame": 2, "moment": 0},
         {"moment": 11},
         "birth",
@@ -185,9 +190,9 @@ ASKING_STOPS = (
         "Now the occlusion map is set to 0 around the square, as if the source did not show that place. A pixel "
         "that lost everything should ask for something special. Will it?",
         "No. Its feature is faded to nothing before the memory is asked; what is left are the layers' constants, "
-        "and these are the same for all. The pixels in the hole ask one question and hear one answer: the maps "
-        "below are flat in the circle. What you see painted there is the decoder's work, which looks in from the "
-        "border. Drag the hole over the face.",
+        "and these are the same for all. The pixels in the hole ask one question and hear one answer: the maps of"
+        " question and answer are flat in the circle. What you see painted there is the decoder's work, which "
+        "looks in from the border. Drag the hole over the face.",
         {"frame": 12, "level": 3, "place": [0.2, 0.1]},
         {"hole": 0.4},
         "asking",
@@ -212,7 +217,7 @@ ANSWER_STOPS = (
         "Let the memory give everybody the mean of its values. Whatever a pixel asks, it hears the same. What is "
         "lost?",
         "Next to nothing: the picture moves by less than one level of 255 (over 16 people a tenth of a decibel is"
-        " lost, page 40). What this memory adds is nearly a constant.",
+        " lost, says page 40 of the course). What this memory adds is nearly a constant.",
         {"frame": 1},
         {"surgery": {"control": "same answer"}},
     ),
@@ -242,9 +247,10 @@ LAST_STOPS = (
         "One channel under the knife",
         "Now cut into the bank itself, before keys and values are made: silence channel 41, whose loss changes "
         "the picture most. Less than silencing the whole memory, or more?",
-        "More, and far more than the same answer for everybody. Between bank and answer lie convolutions that "
-        "scale what is left: a bank without a channel is not less memory but another input, which nobody has "
-        "trained for. That the picture breaks does not mean that the channel held what is missing.",
+        "A little more, if you compare how far the picture differs from A here and at 'Silence'; and far more "
+        "than the same answer for everybody. Between bank and answer lie convolutions that scale what is left: a "
+        "bank without a channel is not less memory but another input, which nobody has trained for. That the "
+        "picture breaks does not mean that the channel held what is missing.",
         {"frame": 1, "kind": "bank", "channel": 41},
         {"surgery": {"gains": [[41, 0.0]]}},
     ),
@@ -252,10 +258,13 @@ LAST_STOPS = (
         "So, is the memory asked?",
         "Put it together. What would you have to see to believe that a network uses its memory?",
         "Three things: pixels ask different questions where it matters, in the hole; the same answer for "
-        "everybody costs decibels; and it costs them where the source shows nothing. In this network the last two"
-        " do not hold: its memory is nearly a constant that happens to be stored in a bank. Others may differ; "
-        "this page can be made of any network of your own (page 40).",
+        "everybody costs decibels; and it costs them where the source shows nothing. In this network there is "
+        "little of all three: what lost everything asks one question, and the same answer, shown here once more, "
+        "costs a tenth of a decibel, in the hole two tenths (16 people, page 40 of the course). Its memory is "
+        "nearly a constant that happens to be stored in a bank. Others may differ; this page can be made of any "
+        "network of your own.",
         {"frame": 1},
+        {"surgery": {"control": "same answer"}},
     ),
 )
 STOPS = (

@@ -135,7 +135,7 @@ function markedPixel(app, canvas) {
 
 const VIEW_NAMES = {
   error: "error", change: "change since A", warped: "source, pulled", pushed: "source, pushed", occlusion: "occlusion map", deformation: "deformation",
-  "flow error": "error of the deformation", "one motion": "error of one keypoint's motion", masks: "masks",
+  "flow error": "error of the deformation", "one motion": "error of one motion", masks: "masks",
 };
 const HOLE = [255, 127, 14];
 const FARTHEST = 8;  // pixels; from there on errors of a flow have the last colour

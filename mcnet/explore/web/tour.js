@@ -14,11 +14,13 @@ function tourPanel(app) {
     await app.settled();
     answer.hidden = false;
     show.hidden = true;
+    box.classList.add("answered");
+    (next.disabled ? leave : next).focus({ preventScroll: true });
     look();
   }, { class: "main" });
   const go = (step) => { at = Math.min(stops.length - 1, Math.max(0, at + step)); arrive(); };
   const back = button("back", () => go(-1)), next = button("next", () => go(1)), leave = button("leave the tour", () => close());
-  const box = element("section", { class: "tour", "aria-label": "tour", hidden: true }, title, question, answer,
+  const box = element("section", { class: "tour", "aria-label": "tour", hidden: true }, title, element("div", { class: "words" }, question, answer),
     element("div", { class: "controls" }, show, back, next, leave, place));
   title.tabIndex = -1;
 
@@ -29,12 +31,13 @@ function tourPanel(app) {
     app.element.style.setProperty("--below", above ? `${box.offsetHeight + 8}px` : "0px");
     app.element.querySelector(`section.${stops[at].panel}`).scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
   }
-  function arrive() {
+  async function arrive() {
     const stop = stops[at];
     title.textContent = `${at + 1} · ${stop.title}`;
     question.textContent = stop.question;
     answer.textContent = stop.answer;
     answer.hidden = true;
+    box.classList.remove("answered");
     show.hidden = show.disabled = false;
     back.disabled = at === 0;
     next.disabled = at === stops.length - 1;
@@ -42,7 +45,8 @@ function tourPanel(app) {
     app.forget();
     app.change(before());
     title.focus({ preventScroll: true });
-    look();
+    await app.settled();  // what is drawn for the stop may be higher or lower than what was there
+    if (stop === stops[at] && !box.hidden) look();
   }
   function close() {
     box.hidden = true;
