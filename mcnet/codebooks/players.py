@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from ..baseline.compensator import Compensated
 from ..baseline.talking_head import detect_both
 from .appearance import appearance_side_path
 from .flow import motion_side_path
 from .system import Codebooks
-from ..core import Config, Keypoints, Motion, Pair, UserError
-from ..training.adversarial import PatchDiscriminator
+from ..core import Compensated, Config, Keypoints, Motion, Pair, UserError
 from ..training.perceptual import pyramid_l1_loss
 from mcnet.training.terms import (
-    LossWeights, Player, RunProgress, Term, adversarial_term, check_settings, discriminator_player, generator_player,
+    LossWeights, Player, Term, adversarial_term, check_settings, discriminator_player, generator_player,
 )
 
 # %% auto #0
