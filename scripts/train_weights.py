@@ -3,6 +3,8 @@
     python scripts/train_weights.py tiny-synthetic --out runs/tiny-synthetic --vgg FOLDER
     python scripts/train_weights.py tiny --out runs/tiny --vgg FOLDER --clips FOLDER
     python scripts/train_weights.py small --out runs/small --vgg FOLDER --clips FOLDER
+    python scripts/train_weights.py codebooks-tiny --out runs/codebooks-tiny --vgg FOLDER --clips FOLDER \
+        --init mcnet/assets/tiny.safetensors --steps 3000 --focus 30 --perceptual 8 --close-up 6 --energy 40
 
     python scripts/train_weights.py small --out runs/small-long --vgg FOLDER --clips FOLDER \
         --init mcnet/assets/small.safetensors --batch-size 8 --rate 3e-4 --warmup 0.02 --l1 20 --focus 30 \
@@ -27,18 +29,21 @@ import torch.nn.functional as F
 from pack_frames import unpack
 
 from mcnet.baseline.talking_head import OnlyWarped, TalkingHead
+from mcnet.codebooks.players import codebook_players
+from mcnet.codebooks.system import Codebooks, CodebooksConfig
 from mcnet.core import pick_device, seed_everything
 from mcnet.data.pairs import ClipPairs, FramePairs, load_clip
 from mcnet.evaluation.judges import follow, openings
 from mcnet.heads.faces import FacePairs
 from mcnet.media.finders import MediapipeLandmarks
 from mcnet.media.pictures import fit_square
-from mcnet.memory.files import save_model
-from mcnet.memory.network import MCNet, MCNetConfig
+from mcnet.memory.files import build, save_model
+from mcnet.memory.network import MCNetConfig
 from mcnet.training.batches import mix_samples
-from mcnet.training.loop import train
+from mcnet.training.loop import train_players
 from mcnet.training.perceptual import PerceptualLoss, VGGFeatures
 from mcnet.training.recipes import TrainConfig
+from mcnet.training.terms import LossWeights, Player, generator_player
 from mcnet.weightfile import load_weights
 
 VGG_FILE = "vgg19_conv1_1_to_conv3_4_fp16.safetensors"
@@ -52,7 +57,9 @@ NOTES = {
     "tiny-synthetic": {"licence": "Apache-2.0", "data": "{people} drawn people"},
     "tiny": REAL,
     "small": REAL,
+    "codebooks-tiny": REAL,
 }
+CONFIGS = {"small": MCNetConfig.small(), "codebooks-tiny": CodebooksConfig.tiny()}  # else MCNet's tiny
 
 
 def videos(folder: Path) -> list[tuple[Path, str]]:
@@ -112,7 +119,7 @@ def training_pairs(options: argparse.Namespace, size: int):
         return mix_samples([ClipPairs(chosen, size, real, cache=cache / "clips", landmarks=landmarks), heads])
 
 
-def warm_start(model: MCNet, path: Path):
+def warm_start(model: TalkingHead, path: Path):
     "Fill in what a file has. New residual blocks begin by changing nothing; other new parts start from scratch."
     tensors, _, _ = load_weights(path)
     mine = model.state_dict()
@@ -123,13 +130,16 @@ def warm_start(model: MCNet, path: Path):
         for name, parameter in model.named_parameters():
             if name in lacking and ".blocks." in name and ".conv2." in name:
                 parameter.zero_()
-    parts = sorted({name.rpartition(".blocks.")[0] or name.rpartition(".")[0] for name in lacking})
+    parts = sorted({".".join(name.split(".")[:3]) for name in lacking})
     print(f"{path}: {len(fitting)} of {len(tensors)} tensors; new: {', '.join(parts) or 'nothing'}", flush=True)
 
 
-def learner(model: MCNet, part: str) -> TalkingHead:
+def players(model: TalkingHead, part: str, perceptual: PerceptualLoss, losses: LossWeights) -> list[Player]:
     "What is trained: the whole network; or its detector and motion alone, ten times as many steps in the same time."
-    return model if part == "all" else TalkingHead(model.detector, model.motion, OnlyWarped())
+    if part == "motion":
+        model = TalkingHead(model.detector, model.motion, OnlyWarped())
+    make = codebook_players if isinstance(model, Codebooks) else lambda *known: [generator_player(*known)]
+    return make(model, perceptual, losses)
 
 
 def main():
@@ -162,7 +172,7 @@ def main():
 
     options.cache.mkdir(parents=True, exist_ok=True)
     seed_everything(0)
-    model = MCNet(MCNetConfig.small() if options.name == "small" else MCNetConfig.tiny())
+    model = build(CONFIGS.get(options.name, MCNetConfig.tiny()))
     if options.init:
         warm_start(model, options.init)
     pairs = training_pairs(options, options.size or model.config.image_size)
@@ -182,9 +192,9 @@ def main():
     score = LeftOut(unseen, size, landmarks, options.cache / "clips") if unseen else None
     notes = {key: text.format(people=options.people) for key, text in NOTES[options.name].items()}
     notes |= {"name": options.name, "recipe": config.recipe, "perceptual": vgg.name}
-    train(
-        learner(model, options.part), pairs, config, perceptual=PerceptualLoss(vgg), out=options.out, preview=preview,
-        score=score,
+    learners = players(model, options.part, PerceptualLoss(vgg), config.losses)
+    train_players(
+        learners, pairs, config, out=options.out, preview=preview, score=score,
         save=lambda path, trained: save_model(path, model, **notes),
     )
 

@@ -33,6 +33,7 @@ class Kind(NamedTuple):
 KINDS: dict[str, Kind | tuple[str, str]] = {  # the word in the file -> how to make it, or where both are
     "mcnet": ("mcnet.memory.network:MCNetConfig", "mcnet.memory.network:MCNet"),
     "release": ("mcnet.memory.network:MCNetConfig", "mcnet.memory.release:ReleasedMCNet"),
+    "codebooks": ("mcnet.codebooks.system:CodebooksConfig", "mcnet.codebooks.system:Codebooks"),
 }
 
 

@@ -235,7 +235,7 @@ def network_cost(
     model: MCNet,
 ) -> dict[str, PartCost]:  # part -> cost; 'total' last
     "Count parameters, and multiply-adds of one forward pass at the config's picture size; nothing is computed."
-    twin = copy.deepcopy(model).to("meta").eval()  # tensors that have shapes but no numbers
+    twin = copy.deepcopy(model).to("meta").eval().requires_grad_(False)  # tensors that have shapes but no numbers
     picture = torch.empty(1, 3, model.config.image_size, model.config.image_size, device="meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         twin(picture, picture)

@@ -1,0 +1,224 @@
+"""The trials behind page 59: what each part of the codebooks is worth on drawn people, seed by seed.
+
+    python scripts/run_codebooks.py --seeds 4 --cache runs/cache      # two or three minutes a run on one core
+
+One detector and one dense motion, trained once on the truth of the renderer and then held still, give every network
+the same imperfect flow M⁰. What stands behind them is trained from the same start on the picture alone: nobody is told
+the true flow. Scores of every seed, on people nobody learned from, go to data/codebooks/scores.json; the networks of
+seed 0 to data/codebooks/NAME.safetensors. Runs that are already there are kept.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mcnet.baseline.compensator import Compensator, refine_motion, warp_feature
+from mcnet.baseline.layers import count_parameters
+from mcnet.baseline.talking_head import OnlyWarped, TalkingHead
+from mcnet.codebooks.encoder import PainterConfig
+from mcnet.codebooks.players import CodebookPrediction, CodebookWeights, codebook_terms
+from mcnet.codebooks.retrieval import RetrievalConfig
+from mcnet.codebooks.system import Codebooks, CodebooksConfig, retrieval
+from mcnet.core import Compensated, Context, Motion, Pair
+from mcnet.doors import atomic_path
+from mcnet.evaluation.truth import flow_error, occlusion_scores
+from mcnet.heads.faces import FacePairs
+from mcnet.memory.files import load_model, save_model
+from mcnet.training.loop import train_players
+from mcnet.training.recipes import TrainConfig
+from mcnet.training.terms import LossWeights, Player, generator_player, picture_terms
+
+FOLDER = Path(__file__).parents[1] / "data" / "codebooks"
+SIZE, STEPS, BATCH = 32, 800, 12
+TINY = CodebooksConfig.tiny()
+FULL = CodebooksConfig(
+    image_size=SIZE, painter=PainterConfig(width=12),
+    keypoints=TINY.keypoints.replace(width=12, cap=64, blocks=3),
+    motion=TINY.motion.replace(width=16, cap=64, blocks=3),
+    flow=TINY.flow.replace(memory=retrieval(64, 16, 4, 4), size=16, hidden=24), appearance=retrieval(64, 48, 4, 4),
+)  # fmt: skip
+LOSSES = LossWeights(perceptual=0.0, l1=20.0, warped=5.0)
+
+
+def widened(config: CodebooksConfig, part: str) -> CodebooksConfig:
+    "One part without a table, its layers wider by as much as the table and its asking weighed."
+    asking = config.flow.memory if part == "flow" else config.appearance
+
+    def weigh(retrieval: RetrievalConfig) -> int:
+        return count_parameters(Codebooks(_with(config, part, retrieval)))
+
+    one, two = (weigh(asking.replace(table=None, hidden=hidden)) for hidden in (1, 2))
+    return _with(config, part, asking.replace(table=None, hidden=1 + round((weigh(asking) - one) / (two - one))))
+
+
+def _with(config: CodebooksConfig, part: str, retrieval: RetrievalConfig) -> CodebooksConfig:
+    "The same with another retrieval in one part."
+    if part == "flow":
+        return config.replace(flow=config.flow.replace(memory=retrieval))
+    return config.replace(appearance=retrieval)
+
+
+def dealt(allocation: str) -> CodebooksConfig:
+    "Another rule of who may hear which code."
+    tables = FULL.flow.memory.table, FULL.appearance.table
+    asking = [
+        one.replace(table=table.replace(allocation=allocation))
+        for one, table in zip((FULL.flow.memory, FULL.appearance), tables, strict=True)
+    ]
+    return _with(_with(FULL, "flow", asking[0]), "appearance", asking[1])
+
+
+class DeepestStep(nn.Module):
+    "The flow is mended at the deepest scale and then stays."
+
+    def __init__(self, step: nn.Module):
+        super().__init__()
+        self.step = step
+        self.memory, self.embedding = step.memory, step.embedding
+
+    def forward(self, level: int, motion: Motion, feature: torch.Tensor, context: Context):
+        if level == 0:
+            return self.step(level, motion, feature, context)
+        motion = refine_motion(motion, level, motion.deformation, motion.occlusion)
+        return motion, warp_feature(feature, motion)
+
+
+class DeepestAppearance(Compensator):
+    "The deepest feature is mended, the others pass."
+
+    def __init__(self, compensator: Compensator):
+        super().__init__()
+        self.inner, self.memory, self.tokens = compensator, compensator.memory, compensator.tokens
+
+    def forward(self, feature: torch.Tensor, context: Context) -> Compensated:
+        return self.inner(feature, context) if context.level == 0 else Compensated(feature)
+
+
+VARIANTS = {
+    "full": FULL,
+    "no flow": FULL.replace(flow=None),
+    "no appearance": FULL.replace(appearance=None),
+    "neither": FULL.replace(flow=None, appearance=None),
+    "no tables": widened(widened(FULL, "flow"), "appearance"),
+    "disjoint": dealt("disjoint"),
+    "all codes": dealt("all"),
+    "deepest alone": FULL,
+}
+
+
+def build(name: str, seed: int, estimator: Codebooks) -> Codebooks:
+    "The untrained network of a variant: painter and parts of equal name and shape start from the same numbers."
+    torch.manual_seed(1_000 + seed)
+    start = Codebooks(FULL).state_dict()
+    network = Codebooks(VARIANTS[name])
+    mine = network.state_dict()
+    fits = lambda key, tensor: key in start and start[key].shape == tensor.shape
+    network.load_state_dict({key: start[key] if fits(key, tensor) else tensor for key, tensor in mine.items()})
+    for part in ("detector", "motion"):
+        network.get_submodule(part).load_state_dict(estimator.get_submodule(part).state_dict())
+    if name == "deepest alone":
+        network.generator.step = DeepestStep(network.generator.step)
+        network.generator.compensator = DeepestAppearance(network.generator.compensator)
+    return network
+
+
+def predict(network: Codebooks, pair: Pair) -> CodebookPrediction:
+    "A forward pass whose keypoints and first flow are held still."
+    with torch.no_grad():
+        network.detector.eval()
+        network.motion.eval()
+        points = network.detect_keypoints(pair.source), network.detect_keypoints(pair.driving)
+        motion = network.motion(pair.source, *points)
+    return CodebookPrediction(*network.animate(pair.source, *points, motion=motion), motion.deformation)
+
+
+def settings(seed: int, steps: int = STEPS, **losses: float) -> TrainConfig:
+    "One recipe for everybody."
+    config = TrainConfig.guided().replace(losses=LOSSES.replace(**losses), seed=seed)
+    return config.replace(minutes=0.0, steps=steps, batch_size=BATCH, learning_rate=2e-3, milestones=(), ema=0.99)
+
+
+def train_estimator(pairs: FacePairs) -> Codebooks:
+    "Detector and dense motion, taught by true flow and visibility."
+    torch.manual_seed(0)
+    network = Codebooks(FULL)
+    alone = TalkingHead(network.detector, network.motion, OnlyWarped())
+    config = settings(0, flow=20.0, visibility=2.0, guided_until=1.0, consistency=0.0)
+    train_players([generator_player(alone, None, config.losses)], pairs, config)
+    return network
+
+
+def train_network(network: Codebooks, pairs: FacePairs, seed: int):
+    "The generator alone."
+    config = settings(seed)
+    terms = [*picture_terms(None, config.losses), *codebook_terms(network, None, config.losses, CodebookWeights())]
+    player = Player("generator", network.generator, terms, lambda pair, earlier: predict(network, pair))
+    train_players([player], pairs, config)
+
+
+@torch.no_grad()
+def judge(network: Codebooks, judges: FacePairs) -> dict[str, list]:
+    "One row per person: decibels in the picture and in the hole, flow errors M⁰ … M⁴ in pixels, occlusion."
+    network.eval()
+    rows = {"psnr": [], "hole": [], "flow": [], "occlusion": []}
+    decibels = lambda square: -10 * square.clamp(min=1e-6).log10().item()
+    for pair in everybody(judges):
+        made = predict(network, pair)
+        square, hidden = (made.image - pair.driving).square(), 1 - pair.visible
+        rows["psnr"].append(round(decibels(square.mean()), 4))
+        rows["hole"].append(round(decibels((square * hidden).sum() / (3 * hidden.sum()).clamp(min=1)), 4))
+        flows = [made.coarse, *(made.motion.deformations or ())]
+        rows["flow"].append([round(flow_error(f, pair.deformation, pair.visible).nanmean().item(), 5) for f in flows])
+        rows["occlusion"].append(round(occlusion_scores(made.motion.occlusion, pair.visible)[:, 1].nanmean().item(), 5))
+    return rows
+
+
+def everybody(heads: FacePairs):
+    "Each person in each frame once."
+    frames = torch.arange(heads.images.shape[1])
+    for person in range(len(heads.images)):
+        who, slot = torch.full_like(frames, person), frames % len(heads.partners)
+        source = (frames + heads.partners[slot]) % len(frames)
+        images = [heads.images[who, frame].float() / 255 for frame in (source, frames)]
+        yield Pair(*images, heads.flows[who, frames, slot].float(), heads.visible[who, frames, slot].float())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
+    parser.add_argument("names", nargs="*", choices=[[], *VARIANTS], help="only these variants")
+    options = parser.parse_args()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    FOLDER.mkdir(exist_ok=True)
+    drawn = {"size": SIZE, "batch_size": BATCH, "truth": True, "occluders": 0.0}
+    pairs = FacePairs(300, 12, seed=5_000_000, cache=options.cache / "codebooks-train.pt", **drawn)
+    judges = FacePairs(32, 12, seed=5_000_001, cache=options.cache / "codebooks-judges.pt", **drawn)
+    known = FOLDER / "estimator.safetensors"
+    if not known.exists():
+        save_model(known, train_estimator(pairs).eval())
+    estimator, path = load_model(known), FOLDER / "scores.json"
+    table = json.loads(path.read_text()) if path.exists() else {}
+    for seed in range(options.seeds):
+        for name in options.names or VARIANTS:
+            rows = table.setdefault(name, {"parameters": 0, "runs": []})
+            if len(rows["runs"]) > seed:
+                continue
+            began, network = time.process_time(), build(name, seed, estimator)
+            train_network(network, pairs, seed)
+            rows["runs"].append(judge(network, judges))
+            rows["parameters"] = count_parameters(network.generator)
+            if seed == 0 and name != "deepest alone":
+                save_model(FOLDER / f"{name.replace(' ', '-')}.safetensors", network)
+            with atomic_path(path) as temporary:
+                temporary.write_text(json.dumps(table, separators=(",", ":")).replace("]}", "]}\n") + "\n")
+            mean = {key: torch.tensor(values).nanmean(0).tolist() for key, values in rows["runs"][-1].items()}
+            print(f"{name} {seed}: {mean}, {time.process_time() - began:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
