@@ -1,6 +1,6 @@
 // The maps of the memory: all of them as one sheet, one of them large, and the knife.
 
-const KIND_NAMES = { bank: "the bank Mₒ", memory: "Mₛ, the bank bent by this source", key: "keys K", value: "values V" };
+const KIND_NAMES = { bank: "the bank Mₒ", memory: "Mₛ, the bank bent for this frame", key: "keys K", value: "values V" };
 const SORT_NAMES = { number: "number", energy: "size", effect: "what silencing does" };
 
 function memoryPanel(app) {
