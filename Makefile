@@ -34,10 +34,10 @@ install: $(VENV)/.installed  ## the package alone, in .venv
 demo: $(VENV)/.installed  ## draw a person who never was, animate it: demo.mp4 and demo.png
 	@$(BIN)/mcnet demo --out .
 
-test: lint  ## every check; the last line counts them
+test: $(VENV)/.installed-dev  ## every check, style and types too; the last line counts them
 	@$(BIN)/python -m pytest -n $(WORKERS)
 
-lint: $(VENV)/.installed-dev  ## style and types of the Python files
+lint: $(VENV)/.installed-dev  ## style and types of the Python files alone
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/basedpyright --pythonpath $(BIN)/python
 

@@ -25,7 +25,7 @@ from repository import cells, settings
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 PATIENCE = 4  # times as long by the clock, before a notebook that sleeps or hangs is stopped
 # Slow to import, and nothing of mcnet: a page must import its modules by itself
-SHARED = "torch", "matplotlib.pyplot", "seaborn", "kornia.filters", "accelerate", "av", "nbdev"
+SHARED = "torch", "torch._dynamo", "matplotlib.pyplot", "seaborn", "kornia.filters", "accelerate", "av", "nbdev", "rich"
 
 
 def left_out(cell):

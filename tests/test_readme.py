@@ -5,7 +5,12 @@ import shlex
 import sys
 
 import pytest
+import torch
 from repository import ROOT, run, script
+
+from mcnet.heads import faces
+from mcnet.media.pictures import write_image
+from mcnet.media.video import write_video
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.M | re.S)
@@ -13,25 +18,15 @@ LINES = [
     line for kind, block in BLOCKS if kind == "bash" for line in re.sub(r"\\\n\s*", "", block).splitlines() if line
 ]
 
-STAGE = """
-import torch
-from mcnet.heads import faces
-from mcnet.media import pictures, video
-
-generator = torch.Generator().manual_seed(3)
-person = faces.sample_people(1, generator=generator)
-clip = faces.render_clip(person, faces.sample_track(6, generator=generator), 64)
-video.write_video("performance.mp4", clip, fps=25)
-pictures.write_image("portrait.png", clip[0])
-"""
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     "A folder with the two files that the README's lines name."
-    place = tmp_path_factory.mktemp("readme")
-    done = run(sys.executable, "-c", STAGE, cwd=place)
-    assert done.returncode == 0, done.stderr
+    place, generator = tmp_path_factory.mktemp("readme"), torch.Generator().manual_seed(3)
+    person = faces.sample_people(1, generator=generator)
+    clip = faces.render_clip(person, faces.sample_track(6, generator=generator), 64)
+    write_video(place / "performance.mp4", clip, fps=25)
+    write_image(place / "portrait.png", clip[0])
     return place
 
 

@@ -113,6 +113,12 @@ def test_python_style():
     assert done.returncode == 0, listed(done.stdout.splitlines())
 
 
+def test_types():
+    "basedpyright, with pyrightconfig.json."
+    done = run(sys.executable, "-m", "basedpyright", "--pythonpath", sys.executable)
+    assert done.returncode == 0, listed(done.stdout.splitlines())
+
+
 # ---- notebooks
 
 
