@@ -24,7 +24,7 @@ __all__ = ['RetrievalConfig', 'RetrievalLayer', 'CodeMemory']
 class RetrievalConfig(Config):
     "A table and the transformer that asks it; the defaults are the paper's for motion (§3.3)."
 
-    table: TableConfig | None = TableConfig()  # None: nobody is asked, the control of equal size
+    table: TableConfig | None = TableConfig()  # None: nobody is asked
     width: int = 32  # numbers in a token, and in a code
     heads: int = 8
     layers: int = 2
@@ -36,6 +36,15 @@ class RetrievalConfig(Config):
             raise UserError(f"width is {self.width} for {self.heads} heads; give a multiple of the heads")
         if self.table and self.table.width != self.width:
             raise UserError(f"a token has {self.width} numbers, a code {self.table.width}; give both the same")
+
+    def without_table(self) -> RetrievalConfig:
+        "The control of equal size: nobody is asked, and the convolutions are wider by what that saves."
+        if self.table is None:
+            return self
+        asking = 4 * self.width**2 + 6 * self.width  # weights of attention and norm, in each layer
+        saved = self.table.codes * self.width / self.layers + asking
+        hidden = self.hidden + round(saved / (18 * self.width + 1))  # a channel has 9 weights in, 9 out, each by width
+        return dataclasses.replace(self, table=None, hidden=hidden)
 
 # %% ../../nbs/codebooks/52_retrieval.ipynb #264716d5
 class RetrievalLayer(nn.Module):
@@ -57,9 +66,10 @@ class RetrievalLayer(nn.Module):
         key: torch.Tensor,  # (B or 1, m, C)
         value: torch.Tensor,  # (B or 1, m, C)
         *,
-        unseen: torch.Tensor | None = None,  # (B, N), True where a token is not to be listened to
+        unseen: torch.Tensor | None = None,  # (B, N), True where a token is not to be listened to; never a whole row
         details: bool = False,  # also how much each token heard of each code
     ) -> tuple[torch.Tensor, torch.Tensor | None]:  # (B, N, C); (B, N, m), a mean over heads
+        "Three changes, one after the other."
         normed = self.norms[0](tokens)
         asking = normed + place
         tokens = tokens + self.among(asking, asking, normed, key_padding_mask=unseen, need_weights=False)[0]
@@ -98,6 +108,7 @@ class CodeMemory(Memory):
         unseen: torch.Tensor | None = None,  # (B, side * side), True where the first layer does not listen
         details: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:  # (B, C, side, side); (B, N, m) of the last layer
+        "What a map becomes when its places have asked."
         tokens, heard = to_tokens(question), None
         key, value = self.said(level, tokens)
         for number, layer in enumerate(self.layers):
@@ -116,7 +127,7 @@ class CodeMemory(Memory):
         *,
         unseen: torch.Tensor | None = None,
     ) -> Reading:
-        "How much each place hears of each code of the whole table: the last layer, a mean over its heads."
+        "How much each place hears of each code of the whole table: the last layer, a mean over heads (raises `UserError`)."
         if self.table is None:
             raise UserError("this control has no table; ask a memory with one")
         heard = self(question, level, unseen=unseen, details=True)[1]
