@@ -95,8 +95,7 @@ class CodeMemory(Memory):
     def said(self, level: int, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         "The codes of a scale as keys and as values, (1, m, C) each, as edits want them."
         if self.table is None:
-            nothing = tokens.new_zeros(1, 0, self.config.width)
-            return nothing, nothing
+            return (tokens.new_zeros(1, 0, self.config.width),) * 2
         heard, whole = self.table.heard(level), self.table.codes[None]
         return self.changed("key", whole)[:, heard], self.changed("value", whole)[:, heard]
 
@@ -108,11 +107,10 @@ class CodeMemory(Memory):
         unseen: torch.Tensor | None = None,  # (B, side * side), True where the first layer does not listen
         details: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:  # (B, C, side, side); (B, N, m) of the last layer
-        "What a map becomes when its places have asked."
         tokens, heard = to_tokens(question), None
         key, value = self.said(level, tokens)
         for number, layer in enumerate(self.layers):
-            deaf = unseen if number == 0 else None
+            deaf = None if number else unseen
             tokens, heard = layer(tokens, self.place, key, value, unseen=deaf, details=details)
         return tokens.mT.unflatten(2, question.shape[-2:]), heard
 
@@ -127,7 +125,7 @@ class CodeMemory(Memory):
         *,
         unseen: torch.Tensor | None = None,
     ) -> Reading:
-        "How much each place hears of each code of the whole table: the last layer, a mean over heads (raises `UserError`)."
+        "How much each place hears of each code: the last layer, a mean over heads (raises `UserError`)."
         if self.table is None:
             raise UserError("this control has no table; ask a memory with one")
         heard = self(question, level, unseen=unseen, details=True)[1]

@@ -26,7 +26,7 @@ class TableConfig(Config):
     codes: int = 1024  # in the whole table
     width: int = 32  # numbers in a code
     levels: int = 4  # scales that share the table, deepest first
-    allocation: str = "prefix"  # prefix: level i hears the first (i + 1)/levels; disjoint: a part of its own; all
+    allocation: str = "prefix"  # prefix: level i hears the first (i + 1)/levels; disjoint: its own part; all
 
     def __post_init__(self):
         if self.allocation not in ("prefix", "disjoint", "all"):
