@@ -41,6 +41,7 @@ class NormBlock(nn.Module):
         self,
         x: torch.Tensor,  # (B, inside, H, W)
     ) -> torch.Tensor:  # (B, outside, H, W)
+        "What was there, and a change to it."
         return self.past(x) + self.change(x)
 
 # %% ../../nbs/codebooks/53_encoder.ipynb #6b1bc08f
@@ -56,6 +57,7 @@ class PlaceAttention(nn.Module):
         self,
         x: torch.Tensor,  # (B, C, H, W)
     ) -> torch.Tensor:  # (B, C, H, W)
+        "What was there, and what each place heard."
         query, key, value = self.asks(self.norm(x)).flatten(2).mT[:, None].chunk(3, dim=-1)  # (B, 1, HW, C) each
         answer = F.scaled_dot_product_attention(query, key, value)[:, 0]
         return x + self.last(answer.mT.unflatten(2, x.shape[-2:]))
@@ -85,7 +87,7 @@ class Middle(nn.Sequential):
     def __init__(self, channels: int):
         super().__init__(NormBlock(channels, channels), PlaceAttention(channels), NormBlock(channels, channels))
 
-
+# %% ../../nbs/codebooks/53_encoder.ipynb #89c92392
 class Shrink(nn.Conv2d):
     "Half the size by a strided convolution; the border is widened on the right and at the bottom alone."
 
@@ -96,6 +98,7 @@ class Shrink(nn.Conv2d):
         self,
         x: torch.Tensor,  # (B, C, H, W)
     ) -> torch.Tensor:  # (B, C, H/2, W/2)
+        "Every second place, and its neighbours."
         return super().forward(F.pad(x, (0, 1, 0, 1)))
 
 # %% ../../nbs/codebooks/53_encoder.ipynb #46a3f16c

@@ -24,7 +24,7 @@ __all__ = ['RetrievalConfig', 'RetrievalLayer', 'CodeMemory']
 class RetrievalConfig(Config):
     "A table and the transformer that asks it; the defaults are the paper's for motion (§3.3)."
 
-    table: TableConfig | None = TableConfig()  # None: nobody is asked, the control of equal size
+    table: TableConfig | None = TableConfig()  # None: nobody is asked
     width: int = 32  # numbers in a token, and in a code
     heads: int = 8
     layers: int = 2
@@ -36,6 +36,15 @@ class RetrievalConfig(Config):
             raise UserError(f"width is {self.width} for {self.heads} heads; give a multiple of the heads")
         if self.table and self.table.width != self.width:
             raise UserError(f"a token has {self.width} numbers, a code {self.table.width}; give both the same")
+
+    def without_table(self) -> RetrievalConfig:
+        "The control of equal size: nobody is asked, and the convolutions are wider by what that saves."
+        if self.table is None:
+            return self
+        asking = 4 * self.width**2 + 6 * self.width  # weights of attention and norm, in each layer
+        saved = self.table.codes * self.width / self.layers + asking
+        hidden = self.hidden + round(saved / (18 * self.width + 1))  # a channel has 9 weights in, 9 out, each by width
+        return dataclasses.replace(self, table=None, hidden=hidden)
 
 # %% ../../nbs/codebooks/52_retrieval.ipynb #264716d5
 class RetrievalLayer(nn.Module):
@@ -57,9 +66,10 @@ class RetrievalLayer(nn.Module):
         key: torch.Tensor,  # (B or 1, m, C)
         value: torch.Tensor,  # (B or 1, m, C)
         *,
-        unseen: torch.Tensor | None = None,  # (B, N), True where a token is not to be listened to
+        unseen: torch.Tensor | None = None,  # (B, N), True where a token is not to be listened to; never a whole row
         details: bool = False,  # also how much each token heard of each code
     ) -> tuple[torch.Tensor, torch.Tensor | None]:  # (B, N, C); (B, N, m), a mean over heads
+        "Three changes, one after the other."
         normed = self.norms[0](tokens)
         asking = normed + place
         tokens = tokens + self.among(asking, asking, normed, key_padding_mask=unseen, need_weights=False)[0]
@@ -85,8 +95,7 @@ class CodeMemory(Memory):
     def said(self, level: int, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         "The codes of a scale as keys and as values, (1, m, C) each, as edits want them."
         if self.table is None:
-            nothing = tokens.new_zeros(1, 0, self.config.width)
-            return nothing, nothing
+            return (tokens.new_zeros(1, 0, self.config.width),) * 2
         heard, whole = self.table.heard(level), self.table.codes[None]
         return self.changed("key", whole)[:, heard], self.changed("value", whole)[:, heard]
 
@@ -101,7 +110,7 @@ class CodeMemory(Memory):
         tokens, heard = to_tokens(question), None
         key, value = self.said(level, tokens)
         for number, layer in enumerate(self.layers):
-            deaf = unseen if number == 0 else None
+            deaf = None if number else unseen
             tokens, heard = layer(tokens, self.place, key, value, unseen=deaf, details=details)
         return tokens.mT.unflatten(2, question.shape[-2:]), heard
 
@@ -116,7 +125,7 @@ class CodeMemory(Memory):
         *,
         unseen: torch.Tensor | None = None,
     ) -> Reading:
-        "How much each place hears of each code of the whole table: the last layer, a mean over its heads."
+        "How much each place hears of each code: the last layer, a mean over heads (raises `UserError`)."
         if self.table is None:
             raise UserError("this control has no table; ask a memory with one")
         heard = self(question, level, unseen=unseen, details=True)[1]

@@ -26,7 +26,7 @@ class TableConfig(Config):
     codes: int = 1024  # in the whole table
     width: int = 32  # numbers in a code
     levels: int = 4  # scales that share the table, deepest first
-    allocation: str = "prefix"  # prefix: level i hears the first (i + 1)/levels; disjoint: a part of its own; all
+    allocation: str = "prefix"  # prefix: level i hears the first (i + 1)/levels; disjoint: its own part; all
 
     def __post_init__(self):
         if self.allocation not in ("prefix", "disjoint", "all"):
@@ -60,7 +60,7 @@ class CodeTable(nn.Module):
         self,
         level: int,  # 0 = deepest
     ) -> torch.Tensor:  # (m, width)
-        "The codes that a scale may hear."
+        "The codes that a scale may hear (raises `UserError`)."
         return self.codes[self.heard(level)]
 
 # %% ../../nbs/codebooks/51_tables.ipynb #f27c221a
@@ -72,7 +72,7 @@ def nearest(
     vectors, codes = vectors.float(), codes.float()
     return (codes.square().sum(-1) - 2 * vectors @ codes.T).argmin(-1)
 
-
+# %% ../../nbs/codebooks/51_tables.ipynb #2d39c511
 def straight_through(
     vectors: torch.Tensor,  # what was said; gets the gradient
     chosen: torch.Tensor,  # what stands for it, of the same shape
@@ -96,7 +96,7 @@ def quantise(
     *,
     commitment: float = 0.25,  # weight of the second half of the loss
 ) -> Quantised:
-    "Every place takes the nearest code that its scale may hear (van den Oord 2017, Eq. 1–3)."
+    "Every place takes the nearest code that its scale may hear (van den Oord 2017, Eq. 1–3; raises `UserError`)."
     vectors, codes = feature.movedim(1, -1), table(level)  # (B, h, w, C), (m, C)
     indices = nearest(vectors.detach(), codes.detach())  # (B, h, w)
     chosen = F.embedding(indices, codes)
