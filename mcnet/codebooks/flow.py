@@ -60,7 +60,9 @@ class FlowConfig(Config):
         while side < self.size:
             side, halvings = side * 2, halvings + 1
         if side != self.size or not halvings:
-            raise UserError(f"a flow of {self.size} becomes {self.memory.side} tokens by halving; give a power of 2 more")
+            raise UserError(
+                f"a flow of {self.size} becomes {self.memory.side} tokens by halving; give a power of 2 more"
+            )
 
     halvings = property(lambda config: (config.size // config.memory.side).bit_length() - 1)
 
@@ -124,7 +126,9 @@ class FlowHead(nn.Module):
 
     def __init__(self, channels: tuple[int, ...], config: FlowConfig):
         super().__init__()
-        wide, conv = config.hidden, lambda a, b, kernel: nn.Sequential(nn.Conv2d(a, b, kernel, 1, kernel // 2), nn.ReLU())
+        wide, conv = config.hidden, lambda a, b, kernel: nn.Sequential(
+            nn.Conv2d(a, b, kernel, 1, kernel // 2), nn.ReLU()
+        )
         heard, moved = wide * 3 // 4, wide // 2
         self.heard = nn.Sequential(conv(config.memory.width, wide, 1), conv(wide, heard, 3))
         self.moved = nn.Sequential(conv(2, wide, 7), conv(wide, moved, 3))
