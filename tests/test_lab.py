@@ -6,11 +6,9 @@ import subprocess
 import sys
 import time
 
-import nbformat
 import pytest
 import torch
 from browser import needs_browser
-from nbformat.v4 import new_code_cell, new_notebook
 
 from mcnet.animation.weights import load_network
 from mcnet.explore.engine import Engine, ExplorerState
@@ -30,6 +28,9 @@ CELLS = (
 @pytest.fixture
 def lab(tmp_path):
     "A JupyterLab with one notebook, and its address."
+    import nbformat  # takes two seconds: only where it is used
+    from nbformat.v4 import new_code_cell, new_notebook
+
     kernel = {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}
     notebook = new_notebook(cells=[new_code_cell(source) for source in CELLS], metadata=kernel)
     nbformat.write(notebook, tmp_path / "one.ipynb")

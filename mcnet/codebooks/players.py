@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -19,7 +19,13 @@ from .system import Codebooks
 from ..core import Compensated, Config, Keypoints, Motion, Pair, UserError
 from ..training.perceptual import pyramid_l1_loss
 from mcnet.training.terms import (
-    LossWeights, Player, Term, adversarial_term, check_settings, discriminator_player, generator_player,
+    LossWeights,
+    Player,
+    Term,
+    adversarial_term,
+    check_settings,
+    discriminator_player,
+    generator_player,
 )
 
 # %% auto #0
@@ -75,7 +81,7 @@ def codebook_terms(
     weights: CodebookWeights,
 ) -> list[Term]:
     "What fills the tables, and what lets the deepest feature paint by itself."
-    generator = network.generator
+    generator: Any = network.generator  # its step and its compensator are those that the config asks for
 
     def motion(which):
         def loss(prediction, pair, progress):
@@ -117,7 +123,8 @@ def codebook_players(
         raise UserError("adversarial has a weight, but there is no discriminator; give one, or set it to 0")
     if weights.adversarial and discriminator is not None:
         against = lambda prediction, pair, progress: pyramid_l1_loss(prediction.image, pair.driving)
-        start, last = weights.adversarial_start, network.generator.decoder.last[-1].weight
+        generator: Any = network.generator
+        start, last = weights.adversarial_start, generator.decoder.last[-1].weight
         hinge = adversarial_term(discriminator, weights.adversarial, start=start, against=against, last=last)
         terms.append(hinge)
     player = generator_player(network, perceptual, losses, terms)
