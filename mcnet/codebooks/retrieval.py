@@ -95,7 +95,7 @@ class CodeMemory(Memory):
     def said(self, level: int, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         "The codes of a scale as keys and as values, (1, m, C) each, as edits want them."
         if self.table is None:
-            return (tokens.new_zeros(1, 0, self.config.width),) * 2
+            return tokens.new_zeros(1, 0, self.config.width), tokens.new_zeros(1, 0, self.config.width)
         heard, whole = self.table.heard(level), self.table.codes[None]
         return self.changed("key", whole)[:, heard], self.changed("value", whole)[:, heard]
 
@@ -130,5 +130,5 @@ class CodeMemory(Memory):
             raise UserError("this control has no table; ask a memory with one")
         heard = self(question, level, unseen=unseen, details=True)[1]
         chosen, whole = self.table.heard(level), self.table.codes[None]
-        shares = F.pad(heard, (chosen.start, self.config.table.codes - chosen.stop))  # (B, N, M)
+        shares = F.pad(heard, (chosen.start, len(self.table.codes) - chosen.stop))  # (B, N, M)
         return mix(self.changed("key", whole), self.changed("value", whole), shares)

@@ -32,7 +32,7 @@ class TableConfig(Config):
         if self.allocation not in ("prefix", "disjoint", "all"):
             raise UserError(f"allocation is {self.allocation!r}; choose prefix, disjoint or all")
         if self.levels < 1 or self.codes % self.levels:
-            raise UserError(f"{self.codes} codes cannot be dealt to {self.levels} levels; give a multiple of the levels")
+            raise UserError(f"{self.codes} codes cannot be dealt to {self.levels} levels; give a multiple of that")
 
 # %% ../../nbs/codebooks/51_tables.ipynb #61556f9e
 class CodeTable(nn.Module):
