@@ -5,6 +5,8 @@
 # %% ../../nbs/codebooks/55_appearance.ipynb #2fb05de2
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -88,7 +90,8 @@ class AppearanceCodebook(Compensator):
         question, unseen = self.ask(feature, context)
         answer, heard = self.memory(question, context.level, unseen=unseen, details=context.details)
         inner = {"question": question, "answer": answer} | ({"attention": heard} if heard is not None else {})
-        mended = self.patches[context.level].back(answer)
+        patches: Any = self.patches[context.level]
+        mended = patches.back(answer)
         return Compensated(mended, details=inner if context.details else None)
 
 # %% ../../nbs/codebooks/55_appearance.ipynb #1ade75de
@@ -96,7 +99,9 @@ def appearance_side_path(
     compensator: AppearanceCodebook,
     features: list[torch.Tensor],  # of the driving frame, deepest first: what a mended feature should have been
 ) -> torch.Tensor:  # scalar
-    "Patches of the true frame → nearest codes: what makes the table a table of appearances."
+    "Patches of the true frame → nearest codes: what makes the table one of appearances (raises `UserError`)."
     table = compensator.memory.table
+    if table is None:
+        raise UserError("this compensator has no table, so nothing fills it; give one with a table")
     tokens = (compensator.tokens(feature, level) for level, feature in enumerate(features))
-    return sum((quantise(token, table, level).loss for level, token in enumerate(tokens)), torch.zeros(()))
+    return sum((quantise(token, table, level).loss for level, token in enumerate(tokens)), features[0].new_zeros(()))

@@ -137,9 +137,8 @@ class FlowHead(nn.Module):
         self.seen = conv(wide * 3 // 2, wide, 3)
         ending = lambda out: nn.Sequential(conv(2 * wide, wide, 3), nn.Conv2d(wide, out, 3, 1, 1))
         self.flow, self.occlusion = ending(2), ending(1)
-        for last in (self.flow[-1], self.occlusion[-1]):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+        for parameter in (*self.flow[-1].parameters(), *self.occlusion[-1].parameters()):
+            nn.init.zeros_(parameter)
 
     def forward(
         self,
@@ -209,12 +208,15 @@ def motion_side_path(
     step: MotionCodebook,
     flows: list[torch.Tensor],  # (B, h, w, 2), what each scale began with, deepest first
 ) -> tuple[torch.Tensor, torch.Tensor]:  # two scalars: the loss of the codes; L1 of the flow that they can say
-    "Flow → tokens → nearest codes → flow: what makes the table a table of motions. Nothing of it is asked later."
-    coding, saying = 0.0, 0.0
+    "Flow → tokens → nearest codes → flow: what makes the table a table of motions (raises `UserError`)."
+    table = step.memory.table
+    if table is None:
+        raise UserError("this step has no table, so nothing fills it; give one with a table")
+    coding, saying = flows[0].new_zeros(2)
     for level, flow in enumerate(flows):
         pixels = to_pixels(flow.detach())
         half = pixels.new_tensor([pixels.shape[-1] - 1, pixels.shape[-2] - 1])[:, None, None] / 2
-        said = quantise(step.embedding(pixels), step.memory.table, level)
+        said = quantise(step.embedding(pixels), table, level)
         coding = coding + said.loss
         saying = saying + F.l1_loss(step.embedding.back(said.feature) / half, pixels / half)
     return coding, saying
