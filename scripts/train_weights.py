@@ -4,7 +4,8 @@
     python scripts/train_weights.py tiny --out runs/tiny --vgg FOLDER --clips FOLDER
     python scripts/train_weights.py small --out runs/small --vgg FOLDER --clips FOLDER
     python scripts/train_weights.py codebooks-tiny --out runs/codebooks-tiny --vgg FOLDER --clips FOLDER \
-        --init mcnet/assets/tiny.safetensors --steps 3000 --focus 30 --perceptual 8 --close-up 6 --energy 40
+        --init mcnet/assets/tiny.safetensors --batch-size 8 --steps 4000 \
+        --focus 30 --perceptual 8 --close-up 6 --energy 40
 
     python scripts/train_weights.py small --out runs/small-long --vgg FOLDER --clips FOLDER \
         --init mcnet/assets/small.safetensors --batch-size 8 --rate 3e-4 --warmup 0.02 --l1 20 --focus 30 \
@@ -31,6 +32,7 @@ from pack_frames import unpack
 from mcnet.baseline.talking_head import OnlyWarped, TalkingHead
 from mcnet.codebooks.players import codebook_players
 from mcnet.codebooks.system import Codebooks, CodebooksConfig
+from mcnet.codebooks.tables import CodeTable
 from mcnet.core import pick_device, seed_everything
 from mcnet.data.pairs import ClipPairs, FramePairs, load_clip
 from mcnet.evaluation.judges import follow, openings
@@ -175,6 +177,9 @@ def main():
     model = build(CONFIGS.get(options.name, MCNetConfig.tiny()))
     if options.init:
         warm_start(model, options.init)
+    for part in model.modules():
+        if isinstance(part, CodeTable):
+            torch.nn.init.normal_(part.codes)  # page 55: a table that is born as a dot is not heard
     pairs = training_pairs(options, options.size or model.config.image_size)
     vgg = VGGFeatures(options.vgg / VGG_FILE, taps=("relu1_1", "relu2_1", "relu3_1"))
     config = TrainConfig.guided().replace(

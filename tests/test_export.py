@@ -55,6 +55,7 @@ WINGS = {  # a wing: the other wings from which its modules may import
     "data": {"media", "heads"},
     "animation": {"heads", "baseline", "training", "memory", "media", "data"},
     "evaluation": {"heads", "baseline", "training", "memory", "media", "data", "animation"},
+    "codebooks": {"baseline", "training", "memory"},
     "explore": {"heads", "baseline", "training", "memory", "media", "data", "animation", "evaluation"},
     "cli": {"heads", "baseline", "training", "memory", "media", "data", "animation", "evaluation", "explore"},
 }

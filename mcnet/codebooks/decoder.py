@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..baseline.compensator import Compensator, KeepMotion, NoCompensation, motion_at, warp_feature
+from ..baseline.generator import Generator
 from .encoder import Middle, NormBlock, PainterConfig, PlaceAttention, ScaleEncoder, normed
 from ..core import Compensated, Motion
 
@@ -80,8 +81,8 @@ class FusingDecoder(nn.Module):
             decoded = scale(decoded, features[number] if number < len(features) else None)
         return (self.last(decoded).float() + 1) / 2
 
-# %% ../../nbs/codebooks/56_decoder.ipynb #e6e9a0e8
-class CodebookGenerator(nn.Module):
+# %% ../../nbs/codebooks/56_decoder.ipynb #724547b2
+class CodebookGenerator(Generator):
     "Source picture and motion in, picture out, with a step that mends the flow and a compensator that mends features."
 
     def __init__(
@@ -90,7 +91,7 @@ class CodebookGenerator(nn.Module):
         compensator: Compensator | None = None,
         step: nn.Module | None = None,
     ):
-        super().__init__()
+        nn.Module.__init__(self)
         self.config, self.step, self.compensator = config, step or KeepMotion(), compensator or NoCompensation()
         self.encoder, self.decoder = ScaleEncoder(config), FusingDecoder(config)
 

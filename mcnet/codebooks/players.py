@@ -34,12 +34,12 @@ __all__ = ['CodebookWeights', 'CodebookPrediction', 'predict', 'codebook_terms',
 # %% ../../nbs/codebooks/58_players.ipynb #6360b97b
 @dataclasses.dataclass(frozen=True)
 class CodebookWeights(Config):
-    "What the tables' losses weigh beside those of the course: ten times the paper's, as its others are a tenth of MCNet's."
+    "What the tables' losses weigh beside the course's: ten times the paper's, whose others are a tenth of MCNet's."
 
     motion_codes: float = 10.0  # codes and embedded flows approach one another, summed over scales
     motion_said: float = 320.0  # L1 of the flow that the codes can say, in [-1, 1] units, summed over scales
     appearance_codes: float = 10.0  # codes and patches of the true frame approach one another, summed over scales
-    unfused: float = 0.5  # L1 and perceptual loss of what the deepest feature alone can paint, as a share of the picture's
+    unfused: float = 0.5  # L1 and perceptual loss of what the deepest feature paints alone, in parts of the picture's
     adversarial: float = 0.0  # hinge; 0.8 in the paper, from step 5,001 on, with a weight that adapts itself
     adversarial_start: int = 5001  # step
 

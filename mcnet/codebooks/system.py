@@ -81,7 +81,7 @@ class CodebooksConfig(Config):
     motion: MotionConfig = MotionConfig()
     painter: PainterConfig = PainterConfig()
     flow: FlowConfig | None = FlowConfig()  # None: the flow stays as it is estimated
-    appearance: RetrievalConfig | None = RetrievalConfig(TableConfig(width=256), 256, hidden=512)  # None: as it is warped
+    appearance: RetrievalConfig | None = RetrievalConfig(TableConfig(width=256), 256, hidden=512)  # None: as warped
 
     __post_init__ = check_codebooks
 
