@@ -1,4 +1,4 @@
-"""The trials behind page 59: what each part of the codebooks is worth on drawn people, seed by seed.
+"""The trials of the codebooks: what each part is worth on drawn people, seed by seed.
 
     python scripts/run_codebooks.py --seeds 4 --cache runs/cache      # two or three minutes a run on one core
 
