@@ -86,7 +86,7 @@ function askingPanel(app) {
   };
 }
 
-const percent = (share) => `${share >= 0.1 ? (100 * share).toFixed(0) : (100 * share).toPrecision(2)}\u00a0%`;
+const percent = (share) => `${share >= 0.1 ? (100 * share).toFixed(0) : (100 * share).toPrecision(2)} %`;
 
 function outline(canvas, place, width) {
   const context = canvas.getContext("2d");
