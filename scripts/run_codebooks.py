@@ -11,6 +11,7 @@ seed 0 to data/codebooks/NAME.safetensors. Runs that are already there are kept.
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -44,32 +45,14 @@ FULL = CodebooksConfig(
 LOSSES = LossWeights(perceptual=0.0, l1=20.0, warped=5.0)
 
 
-def widened(config: CodebooksConfig, part: str) -> CodebooksConfig:
-    "One part without a table, its layers wider by as much as the table and its asking weighed."
-    asking = config.flow.memory if part == "flow" else config.appearance
-
-    def weigh(retrieval: RetrievalConfig) -> int:
-        return count_parameters(Codebooks(_with(config, part, retrieval)))
-
-    one, two = (weigh(asking.replace(table=None, hidden=hidden)) for hidden in (1, 2))
-    return _with(config, part, asking.replace(table=None, hidden=1 + round((weigh(asking) - one) / (two - one))))
+def asked(change: Callable[[RetrievalConfig], RetrievalConfig]) -> CodebooksConfig:
+    "The full network with both of its retrievals changed."
+    return FULL.replace(flow=FULL.flow.replace(memory=change(FULL.flow.memory)), appearance=change(FULL.appearance))
 
 
-def _with(config: CodebooksConfig, part: str, retrieval: RetrievalConfig) -> CodebooksConfig:
-    "The same with another retrieval in one part."
-    if part == "flow":
-        return config.replace(flow=config.flow.replace(memory=retrieval))
-    return config.replace(appearance=retrieval)
-
-
-def dealt(allocation: str) -> CodebooksConfig:
-    "Another rule of who may hear which code."
-    tables = FULL.flow.memory.table, FULL.appearance.table
-    asking = [
-        one.replace(table=table.replace(allocation=allocation))
-        for one, table in zip((FULL.flow.memory, FULL.appearance), tables, strict=True)
-    ]
-    return _with(_with(FULL, "flow", asking[0]), "appearance", asking[1])
+def tabled(**changes) -> CodebooksConfig:
+    "The full network with both of its tables changed."
+    return asked(lambda retrieval: retrieval.replace(table=retrieval.table.replace(**changes)))
 
 
 class DeepestStep(nn.Module):
@@ -103,9 +86,10 @@ VARIANTS = {
     "no flow": FULL.replace(flow=None),
     "no appearance": FULL.replace(appearance=None),
     "neither": FULL.replace(flow=None, appearance=None),
-    "no tables": widened(widened(FULL, "flow"), "appearance"),
-    "disjoint": dealt("disjoint"),
-    "all codes": dealt("all"),
+    "no tables": asked(RetrievalConfig.without_table),
+    "loud": tabled(spread=1.0),
+    "disjoint": tabled(allocation="disjoint"),
+    "all codes": tabled(allocation="all"),
     "deepest alone": FULL,
 }
 
@@ -116,7 +100,8 @@ def build(name: str, seed: int, estimator: Codebooks) -> Codebooks:
     start = Codebooks(FULL).state_dict()
     network = Codebooks(VARIANTS[name])
     mine = network.state_dict()
-    fits = lambda key, tensor: key in start and start[key].shape == tensor.shape
+    own = "table.codes" if name == "loud" else "-"  # its tables are the point
+    fits = lambda key, tensor: key in start and start[key].shape == tensor.shape and not key.endswith(own)
     network.load_state_dict({key: start[key] if fits(key, tensor) else tensor for key, tensor in mine.items()})
     for part in ("detector", "motion"):
         network.get_submodule(part).load_state_dict(estimator.get_submodule(part).state_dict())
@@ -136,10 +121,10 @@ def predict(network: Codebooks, pair: Pair) -> CodebookPrediction:
     return CodebookPrediction(*network.animate(pair.source, *points, motion=motion), motion.deformation)
 
 
-def settings(seed: int, steps: int = STEPS, **losses: float) -> TrainConfig:
+def settings(seed: int, **losses: float) -> TrainConfig:
     "One recipe for everybody."
     config = TrainConfig.guided().replace(losses=LOSSES.replace(**losses), seed=seed)
-    return config.replace(minutes=0.0, steps=steps, batch_size=BATCH, learning_rate=2e-3, milestones=(), ema=0.99)
+    return config.replace(minutes=0.0, steps=STEPS, batch_size=BATCH, learning_rate=2e-3, milestones=(), ema=0.99)
 
 
 def train_estimator(pairs: FacePairs) -> Codebooks:

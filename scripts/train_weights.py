@@ -32,7 +32,6 @@ from pack_frames import unpack
 from mcnet.baseline.talking_head import OnlyWarped, TalkingHead
 from mcnet.codebooks.players import codebook_players
 from mcnet.codebooks.system import Codebooks, CodebooksConfig
-from mcnet.codebooks.tables import CodeTable
 from mcnet.core import pick_device, seed_everything
 from mcnet.data.pairs import ClipPairs, FramePairs, load_clip
 from mcnet.evaluation.judges import follow, openings
@@ -177,9 +176,6 @@ def main():
     model = build(CONFIGS.get(options.name, MCNetConfig.tiny()))
     if options.init:
         warm_start(model, options.init)
-    for part in model.modules():
-        if isinstance(part, CodeTable):
-            torch.nn.init.normal_(part.codes)  # page 55: a table that is born as a dot is not heard
     pairs = training_pairs(options, options.size or model.config.image_size)
     vgg = VGGFeatures(options.vgg / VGG_FILE, taps=("relu1_1", "relu2_1", "relu3_1"))
     config = TrainConfig.guided().replace(
