@@ -83,7 +83,7 @@ class FusingDecoder(nn.Module):
 
 # %% ../../nbs/codebooks/56_decoder.ipynb #724547b2
 class CodebookGenerator(Generator):
-    "Source picture and motion in, picture out, with a step that mends the flow and a compensator that mends features."
+    "A `Generator` with another encoder and decoder: a step mends the flow, a compensator what it brings."
 
     def __init__(
         self,
@@ -94,13 +94,6 @@ class CodebookGenerator(Generator):
         nn.Module.__init__(self)
         self.config, self.step, self.compensator = config, step or KeepMotion(), compensator or NoCompensation()
         self.encoder, self.decoder = ScaleEncoder(config), FusingDecoder(config)
-
-    def encode(
-        self,
-        source: torch.Tensor,  # (B, 3, H, W) in [0, 1]
-    ) -> list[torch.Tensor]:  # N features, deepest first
-        "What depends on the source alone: once per picture, not once per frame."
-        return self.encoder(source)
 
     def decode(
         self,

@@ -48,10 +48,10 @@ def check_codebooks(
     if fault:
         raise UserError(fault)
 
-# %% ../../nbs/codebooks/57_system.ipynb #4876969b
-def retrieval(codes: int, width: int, heads: int, side: int) -> RetrievalConfig:
+# %% ../../nbs/codebooks/57_system.ipynb #c893549f
+def retrieval(codes: int, width: int, heads: int, side: int, spread: float = 0.0) -> RetrievalConfig:
     "A table for four scales and two layers that ask it."
-    return RetrievalConfig(TableConfig(codes, width), width, heads, side=side, hidden=2 * width)
+    return RetrievalConfig(TableConfig(codes, width, spread=spread), width, heads, side=side, hidden=2 * width)
 
 
 CODEBOOKS_TINY = {  # keypoints and motion of MCNet's tiny: what those have learned fits in
@@ -59,16 +59,16 @@ CODEBOOKS_TINY = {  # keypoints and motion of MCNet's tiny: what those have lear
     "keypoints": TINY["keypoints"],
     "motion": TINY["motion"],
     "painter": PainterConfig(width=16),
-    "flow": FlowConfig(retrieval(128, 16, 4, 8), size=32, hidden=32, num_keypoints=12),
-    "appearance": retrieval(128, 64, 4, 8),
+    "flow": FlowConfig(retrieval(128, 16, 4, 8, 1.0), size=32, hidden=32, num_keypoints=12),
+    "appearance": retrieval(128, 64, 4, 8, 1.0),
 }
 CODEBOOKS_SMALL = CODEBOOKS_TINY | {
     "image_size": 128,
     "keypoints": dataclasses.replace(TINY["keypoints"], scale=0.25),
     "motion": dataclasses.replace(TINY["motion"], scale=0.25),
     "painter": PainterConfig(width=32),
-    "flow": FlowConfig(retrieval(256, 32, 8, 16), size=32, hidden=64, num_keypoints=12),
-    "appearance": retrieval(256, 128, 8, 16),
+    "flow": FlowConfig(retrieval(256, 32, 8, 16, 1.0), size=32, hidden=64, num_keypoints=12),
+    "appearance": retrieval(256, 128, 8, 16, 1.0),
 }
 
 # %% ../../nbs/codebooks/57_system.ipynb #6c15ce78

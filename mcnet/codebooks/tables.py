@@ -27,12 +27,15 @@ class TableConfig(Config):
     width: int = 32  # numbers in a code
     levels: int = 4  # scales that share the table, deepest first
     allocation: str = "prefix"  # prefix: level i hears the first (i + 1)/levels; disjoint: its own part; all
+    spread: float = 0.0  # standard deviation of the newborn table; 0: uniform within ± 1/codes, the paper's dot
 
     def __post_init__(self):
         if self.allocation not in ("prefix", "disjoint", "all"):
             raise UserError(f"allocation is {self.allocation!r}; choose prefix, disjoint or all")
         if self.levels < 1 or self.codes % self.levels:
             raise UserError(f"{self.codes} codes cannot be dealt to {self.levels} levels; give a multiple of that")
+        if not 0 <= self.spread < 1e6:
+            raise UserError(f"spread is {self.spread}; give a number from 0 (the paper's start) to a million")
 
 # %% ../../nbs/codebooks/51_tables.ipynb #61556f9e
 class CodeTable(nn.Module):
@@ -41,8 +44,8 @@ class CodeTable(nn.Module):
     def __init__(self, config: TableConfig):
         super().__init__()
         self.config = config
-        spread = 1 / config.codes
-        self.codes = nn.Parameter(torch.empty(config.codes, config.width).uniform_(-spread, spread))
+        self.codes, dot = nn.Parameter(torch.empty(config.codes, config.width)), 1 / config.codes
+        nn.init.normal_(self.codes, std=config.spread) if config.spread else nn.init.uniform_(self.codes, -dot, dot)
 
     def heard(
         self,
