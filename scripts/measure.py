@@ -38,7 +38,7 @@ from mcnet.heads.faces import FacePairs
 from mcnet.media.finders import MediapipeLandmarks
 from mcnet.media.frames import read_frames, video_info
 from mcnet.media.pictures import fit_square, read_image
-from mcnet.memory.network import with_compensator
+from mcnet.memory.outcomes import with_memories
 from mcnet.training.perceptual import PerceptualLoss, VGGFeatures
 
 DATA = Path(__file__).parents[1] / "data"
@@ -54,7 +54,7 @@ def score_all(model, pairs: list[Pair], people: list, motion: torch.Tensor | Non
         "copy": copy_source,
         "warp": predicting(model, "warped"),
         "blurred warp": blurred(predicting(model, "warped")),
-        "one answer for all": predicting(with_compensator(model, model.generator.compensator.same_answer())),
+        "one answer for all": predicting(with_memories(model, lambda memory: memory.same_answer())),
         "network": predicting(model),
     }
     table = {}

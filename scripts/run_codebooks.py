@@ -1,6 +1,6 @@
 """The trials of the codebooks: what each part is worth on drawn people, seed by seed.
 
-    python scripts/run_codebooks.py --seeds 4 --cache runs/cache      # two or three minutes a run on one core
+    python scripts/run_codebooks.py --seeds 4 --cache runs/cache      # five minutes a run on one core
 
 One detector and one dense motion, trained once on the truth of the renderer and then held still, give every network
 the same imperfect flow M⁰. What stands behind them is trained from the same start on the picture alone: nobody is told
@@ -9,6 +9,7 @@ seed 0 to data/codebooks/NAME.safetensors. Runs that are already there are kept.
 """
 
 import argparse
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from mcnet.baseline.compensator import Compensator, refine_motion, warp_feature
 from mcnet.baseline.layers import count_parameters
 from mcnet.baseline.talking_head import OnlyWarped, TalkingHead
 from mcnet.codebooks.encoder import PainterConfig
-from mcnet.codebooks.players import CodebookPrediction, CodebookWeights, codebook_terms
+from mcnet.codebooks.players import CodebookPrediction, CodebookWeights, codebook_terms, count_codes
 from mcnet.codebooks.retrieval import RetrievalConfig
 from mcnet.codebooks.system import Codebooks, CodebooksConfig, retrieval
 from mcnet.core import Compensated, Context, Motion, Pair
@@ -34,13 +35,13 @@ from mcnet.training.recipes import TrainConfig
 from mcnet.training.terms import LossWeights, Player, generator_player, picture_terms
 
 FOLDER = Path(__file__).parents[1] / "data" / "codebooks"
-SIZE, STEPS, BATCH = 32, 800, 12
+SIZE, STEPS, BATCH = 32, 400, 12
 TINY = CodebooksConfig.tiny()
 FULL = CodebooksConfig(
-    image_size=SIZE, painter=PainterConfig(width=12),
+    image_size=SIZE, painter=PainterConfig(width=8, blocks=1),
     keypoints=TINY.keypoints.replace(width=12, cap=64, blocks=3),
     motion=TINY.motion.replace(width=16, cap=64, blocks=3),
-    flow=TINY.flow.replace(memory=retrieval(64, 16, 4, 4), size=16, hidden=24), appearance=retrieval(64, 48, 4, 4),
+    flow=TINY.flow.replace(memory=retrieval(64, 16, 4, 4), size=16, hidden=24), appearance=retrieval(64, 32, 4, 4),
 )  # fmt: skip
 LOSSES = LossWeights(perceptual=0.0, l1=20.0, warped=5.0)
 
@@ -91,7 +92,9 @@ VARIANTS = {
     "disjoint": tabled(allocation="disjoint"),
     "all codes": tabled(allocation="all"),
     "deepest alone": FULL,
+    "no side paths": FULL,
 }
+UNPAID = CodebookWeights(motion_codes=0.0, motion_said=0.0, appearance_codes=0.0)
 
 
 def build(name: str, seed: int, estimator: Codebooks) -> Codebooks:
@@ -137,10 +140,10 @@ def train_estimator(pairs: FacePairs) -> Codebooks:
     return network
 
 
-def train_network(network: Codebooks, pairs: FacePairs, seed: int):
+def train_network(network: Codebooks, pairs: FacePairs, seed: int, weights: CodebookWeights):
     "The generator alone."
     config = settings(seed)
-    terms = [*picture_terms(None, config.losses), *codebook_terms(network, None, config.losses, CodebookWeights())]
+    terms = [*picture_terms(None, config.losses), *codebook_terms(network, None, config.losses, weights)]
     player = Player("generator", network.generator, terms, lambda pair, earlier: predict(network, pair))
     train_players([player], pairs, config)
 
@@ -160,6 +163,14 @@ def judge(network: Codebooks, judges: FacePairs) -> dict[str, list]:
         rows["flow"].append([round(flow_error(f, pair.deformation, pair.visible).nanmean().item(), 5) for f in flows])
         rows["occlusion"].append(round(occlusion_scores(made.motion.occlusion, pair.visible)[:, 1].nanmean().item(), 5))
     return rows
+
+
+def words(network: Codebooks, judges: FacePairs) -> dict[str, list]:
+    "Of each table: the share of its codes that are in use, that one question hears, and that are dead."
+    pairs = itertools.islice(everybody(judges), 8)
+    share = lambda usage: [usage.perplexity_of_mean, usage.mean_perplexity, usage.dead]
+    counts = count_codes(network.eval(), pairs).items()
+    return {name: [round(number / len(usage.shares), 4) for number in share(usage)] for name, usage in counts}
 
 
 def everybody(heads: FacePairs):
@@ -194,14 +205,15 @@ def main():
             if len(rows["runs"]) > seed:
                 continue
             began, network = time.process_time(), build(name, seed, estimator)
-            train_network(network, pairs, seed)
-            rows["runs"].append(judge(network, judges))
+            train_network(network, pairs, seed, UNPAID if name == "no side paths" else CodebookWeights())
+            rows["runs"].append(judge(network, judges) | {"words": words(network, judges)})
             rows["parameters"] = count_parameters(network.generator)
             if seed == 0 and name != "deepest alone":
                 save_model(FOLDER / f"{name.replace(' ', '-')}.safetensors", network)
             with atomic_path(path) as temporary:
                 temporary.write_text(json.dumps(table, separators=(",", ":")).replace("]}", "]}\n") + "\n")
-            mean = {key: torch.tensor(values).nanmean(0).tolist() for key, values in rows["runs"][-1].items()}
+            scores = {key: values for key, values in rows["runs"][-1].items() if key != "words"}
+            mean = {key: torch.tensor(values).nanmean(0).tolist() for key, values in scores.items()}
             print(f"{name} {seed}: {mean}, {time.process_time() - began:.0f} s", flush=True)
 
 

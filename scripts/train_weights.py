@@ -30,10 +30,10 @@ import torch.nn.functional as F
 from pack_frames import unpack
 
 from mcnet.baseline.talking_head import OnlyWarped, TalkingHead
-from mcnet.codebooks.players import codebook_players
-from mcnet.codebooks.system import Codebooks, CodebooksConfig
+from mcnet.codebooks.system import CodebooksConfig
 from mcnet.core import pick_device, seed_everything
 from mcnet.data.pairs import ClipPairs, FramePairs, load_clip
+from mcnet.evaluation.experiment import players_of
 from mcnet.evaluation.judges import follow, openings
 from mcnet.heads.faces import FacePairs
 from mcnet.media.finders import MediapipeLandmarks
@@ -44,7 +44,7 @@ from mcnet.training.batches import mix_samples
 from mcnet.training.loop import train_players
 from mcnet.training.perceptual import PerceptualLoss, VGGFeatures
 from mcnet.training.recipes import TrainConfig
-from mcnet.training.terms import LossWeights, Player, generator_player
+from mcnet.training.terms import LossWeights, Player
 from mcnet.weightfile import load_weights
 
 VGG_FILE = "vgg19_conv1_1_to_conv3_4_fp16.safetensors"
@@ -139,8 +139,7 @@ def players(model: TalkingHead, part: str, perceptual: PerceptualLoss, losses: L
     "What is trained: the whole network; or its detector and motion alone, ten times as many steps in the same time."
     if part == "motion":
         model = TalkingHead(model.detector, model.motion, OnlyWarped())
-    make = codebook_players if isinstance(model, Codebooks) else lambda *known: [generator_player(*known)]
-    return make(model, perceptual, losses)
+    return players_of(model, perceptual, losses)
 
 
 def main():

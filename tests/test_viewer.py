@@ -8,7 +8,8 @@ import torch
 from browser import needs_browser
 
 from mcnet.core import UserError
-from mcnet.explore.viewer import Asked, MemoryViewer, describe_view, draw_view, look_into, viewer_text, write_viewer
+from mcnet.explore.looks import Asked, look_into
+from mcnet.explore.viewer import MemoryViewer, describe_view, draw_view, viewer_text, write_viewer
 from mcnet.memory.protocol import Entries, Memory, mix, pick
 
 pytestmark = needs_browser

@@ -43,12 +43,16 @@ def explore_command(
     "Look into a network's memory in the browser: ask it, change it, see what becomes of the face."
     check_paths(source, driving, save)
     from mcnet.animation.weights import load_network
+    from mcnet.codebooks.system import Codebooks
     from mcnet.explore.engine import Engine
     from mcnet.explore.page import write_page
     from mcnet.explore.subject import open_subject
 
     network, title = load_network(weights).eval(), f"The memory of {Path(weights).stem}"
-    engine = Engine(network, open_subject(source, driving, network.config.image_size))
+    subject = open_subject(source, driving, network.config.image_size)
+    if isinstance(network, Codebooks):
+        return _show_tables(network, subject, title, save, browser)
+    engine = Engine(network, subject)
     if save is None:
         _serve(engine, title, port, browser)
     else:
@@ -76,6 +80,22 @@ def _serve(engine, title: str, port: int, browser: bool):
         with server.host.lock:  # an answer that is being computed comes to its end
             server.server_close()
 
+# %% ../../nbs/cli/80d_explore.ipynb #0799e0ae
+def _show_tables(network, subject, title: str, save: Path | None, browser: bool):
+    "A page about two tables of codes; without a name it goes where temporary files go."
+    import tempfile
+    import webbrowser
+
+    from mcnet.codebooks.looking import farthest_frame, look_into_tables
+    from mcnet.explore.viewer import write_viewer
+
+    say("painting one frame once without each code; this takes about half a minute")
+    view = look_into_tables(network, subject.source, farthest_frame(network, subject), title)
+    page = write_viewer(view, save or Path(tempfile.mkdtemp(prefix="mcnet-")) / "tables.html")
+    print(f"{page}: {page.stat().st_size / 1e6:.1f} MB; it opens in any browser, and nothing else is needed")
+    if browser and save is None:
+        webbrowser.open(page.resolve().as_uri())
+
 # %% ../../nbs/cli/80d_explore.ipynb #2317268d
 def export_command(
     *,
@@ -91,11 +111,14 @@ def export_command(
         raise UserError(f"cannot write {out}: it is there already; choose another name, or remove it")
     check_output(out)
     from mcnet.animation.weights import load_network
+    from mcnet.codebooks.graphs import trace_codebooks
+    from mcnet.codebooks.system import Codebooks
     from mcnet.explore.graphs import trace_network, write_graphs
 
     network = load_network(weights).eval()
     say("writing the network as graphs; this takes about half a minute")
-    made = write_graphs(trace_network(network), out, network=Path(weights).stem, config=network.config.to_dict())
+    graphs = trace_codebooks(network) if isinstance(network, Codebooks) else trace_network(network)
+    made = write_graphs(graphs, out, network=Path(weights).stem, config=network.config.to_dict())
     if as_json:
         print(json.dumps({**made._asdict(), "folder": str(made.folder)}, indent=1))
     else:

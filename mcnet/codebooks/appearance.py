@@ -88,7 +88,7 @@ class AppearanceCodebook(Compensator):
         context: Context,
     ) -> Compensated:
         question, unseen = self.ask(feature, context)
-        answer, heard = self.memory(question, context.level, unseen=unseen, details=context.details)
+        answer, heard = self.memory(question, context.level, unseen, details=context.details)
         inner = {"question": question, "answer": answer} | ({"attention": heard} if heard is not None else {})
         patches: Any = self.patches[context.level]
         mended = patches.back(answer)

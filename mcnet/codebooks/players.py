@@ -14,9 +14,12 @@ from torch import nn
 
 from ..baseline.talking_head import detect_both
 from .appearance import appearance_side_path
-from .flow import motion_side_path
+from .flow import motion_side_path, to_pixels
 from .system import Codebooks
+from .tables import as_reading, quantise
 from ..core import Compensated, Config, Keypoints, Motion, Pair, UserError
+from ..memory.outcomes import overhear
+from ..memory.protocol import Reading, Usage, count_usage
 from ..training.perceptual import pyramid_l1_loss
 from mcnet.training.terms import (
     LossWeights,
@@ -29,7 +32,7 @@ from mcnet.training.terms import (
 )
 
 # %% auto #0
-__all__ = ['CodebookWeights', 'CodebookPrediction', 'predict', 'codebook_terms', 'codebook_players']
+__all__ = ['CodebookWeights', 'CodebookPrediction', 'predict', 'codebook_terms', 'codebook_players', 'said_tokens', 'count_codes']
 
 # %% ../../nbs/codebooks/58_players.ipynb #6360b97b
 @dataclasses.dataclass(frozen=True)
@@ -131,3 +134,39 @@ def codebook_players(
     player.predict = lambda pair, earlier: predict(network, pair)
     opponents = [discriminator_player(discriminator)] if weights.adversarial and discriminator is not None else []
     return [player, *opponents]
+
+# %% ../../nbs/codebooks/58_players.ipynb #822ea974
+def said_tokens(
+    network: Codebooks,
+    made: CodebookPrediction,
+    driving: torch.Tensor,  # (B, 3, H, W), the true frame
+) -> dict[str, list[torch.Tensor]]:  # "motion", "appearance" (where there is a table): (B, C, side, side) of each scale
+    "What the side paths quantise: embedded flows, and patches of the driving frame."
+    generator, config, said = network.generator, network.config, {}
+    if config.flow and config.flow.memory.table:
+        said["motion"] = [generator.step.embedding(to_pixels(flow)) for flow in made.begun]
+    if config.appearance and config.appearance.table:
+        cut = generator.compensator.tokens
+        said["appearance"] = [cut(feature, level) for level, feature in enumerate(generator.encode(driving))]
+    return said
+
+
+@torch.no_grad()
+def count_codes(
+    network: Codebooks,
+    pairs: Iterable[Pair],
+) -> dict[str, Usage]:  # "motion, soft", "motion, nearest", "appearance, soft", "appearance, nearest"; no table: nothing
+    "How many codes are heard by the soft readers, and how many are nearest to what is said, at all scales together."
+    generator: Any = network.generator
+    found: dict[str, list[Reading]] = {}
+    for pair in pairs:
+        with overhear(network) as asked:
+            made = predict(network, pair)
+        for name, tokens in said_tokens(network, made, pair.driving).items():
+            part = "step" if name == "motion" else "compensator"
+            memory = generator.get_submodule(f"{part}.memory")
+            heard = [memory.read(*question) for question in asked[f"generator.{part}.memory"]]
+            words = [as_reading(quantise(said, memory.table, n), memory.table) for n, said in enumerate(tokens)]
+            found.setdefault(f"{name}, soft", []).extend(heard)
+            found.setdefault(f"{name}, nearest", []).extend(words)
+    return {name: count_usage(readings) for name, readings in found.items()}

@@ -103,8 +103,8 @@ class CodeMemory(Memory):
         self,
         question: torch.Tensor,  # (B, C, side, side)
         level: int,  # 0 = deepest
-        *,
         unseen: torch.Tensor | None = None,  # (B, side * side), True where the first layer does not listen
+        *,
         details: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:  # (B, C, side, side); (B, N, m) of the last layer
         tokens, heard = to_tokens(question), None
@@ -122,13 +122,12 @@ class CodeMemory(Memory):
         self,
         question: torch.Tensor,  # (B, C, side, side)
         level: int,  # 0 = deepest
-        *,
         unseen: torch.Tensor | None = None,
     ) -> Reading:
         "How much each place hears of each code: the last layer, a mean over heads (raises `UserError`)."
         if self.table is None:
             raise UserError("this control has no table; ask a memory with one")
-        heard = self(question, level, unseen=unseen, details=True)[1]
+        heard = self(question, level, unseen, details=True)[1]
         chosen, whole = self.table.heard(level), self.table.codes[None]
         shares = F.pad(heard, (chosen.start, len(self.table.codes) - chosen.stop))  # (B, N, M)
         return mix(self.changed("key", whole), self.changed("value", whole), shares)

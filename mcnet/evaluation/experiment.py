@@ -17,7 +17,10 @@ import torch
 
 from ..animation.scene import open_driving
 from ..animation.weights import cache_folder, find_file, known_weights, load_network, resolve
-from ..core import Pair, UserError, counted, pick_device, seed_everything
+from ..baseline.talking_head import TalkingHead
+from ..codebooks.players import codebook_players
+from ..codebooks.system import Codebooks, CodebooksConfig
+from ..core import Config, Pair, UserError, counted, pick_device, seed_everything
 from ..data.footage import Footage, draw_people, open_footage
 from .comparison import compare_text, comparison_sets, score_sets
 from ..media.finders import pick_finder
@@ -25,17 +28,22 @@ from ..memory.files import build, save_model
 from ..memory.network import MCNet, MCNetConfig
 from ..training.batches import mix_samples
 from ..training.checkpoints import run_folder
-from ..training.loop import train
+from ..training.loop import train_players
 from ..training.perceptual import FilterFeatures, PerceptualLoss, VGGFeatures
 from ..training.progress import in_notebook
 from ..training.recipes import TrainConfig
+from ..training.terms import LossWeights, Player, generator_player
 
 # %% auto #0
 __all__ = ['SHAPES', 'RECIPES', 'TUNING', 'UNGUIDED', 'open_network', 'choose_config', 'face_squares', 'gather_pairs',
-           'first_process', 'read_features', 'Experiment', 'train_and_compare', 'describe_data', 'run_experiment']
+           'first_process', 'read_features', 'players_of', 'Experiment', 'train_and_compare', 'describe_data',
+           'run_experiment']
 
-# %% ../../nbs/evaluation/31f_experiment.ipynb #bd592834
-SHAPES = ("tiny", "small", "paper", "fomm", "tpsm", "release")
+# %% ../../nbs/evaluation/31f_experiment.ipynb #58efbf0b
+SHAPES: dict[str, Callable[[], Config]] = {
+    **{name: getattr(MCNetConfig, name) for name in ("tiny", "small", "paper", "fomm", "tpsm", "release")},
+    **{f"codebooks-{name}": getattr(CodebooksConfig, name) for name in ("tiny", "small", "paper")},
+}
 RECIPES = ("paper", "release", "guided")
 TUNING = {"learning_rate": 2e-4, "frozen_norms": True, "ema": 0.99, "faster": ""}  # from weights
 UNGUIDED = {"flow": 0.0, "visibility": 0.0, "jacobian": 2.0}  # … and without a recipe: as the shipped weights, unguided
@@ -53,7 +61,7 @@ def open_network(
         return load_network(weights)
     if (shape or "tiny") not in SHAPES:
         raise UserError(f"there is no config called {shape}; choose {', '.join(SHAPES)}")
-    config = getattr(MCNetConfig, shape or "tiny")()
+    config = SHAPES[shape or "tiny"]()
     return build(config.replace(image_size=size) if size else config)
 
 # %% ../../nbs/evaluation/31f_experiment.ipynb #627cfc06
@@ -128,6 +136,17 @@ def read_features(
     "What compares pictures as an eye would. Raises `UserError`."
     return PerceptualLoss(VGGFeatures(path, taps=("relu1_1", "relu2_1", "relu3_1")) if path else FilterFeatures())
 
+# %% ../../nbs/evaluation/31f_experiment.ipynb #b8e1bad8
+def players_of(
+    model: TalkingHead,
+    perceptual: Callable,  # (prediction, truth) -> scalar
+    losses: LossWeights,
+) -> list[Player]:
+    "Who is trained, and what for."
+    if isinstance(model, Codebooks):
+        return codebook_players(model, perceptual, losses)
+    return [generator_player(model, perceptual, losses)]
+
 # %% ../../nbs/evaluation/31f_experiment.ipynb #9bdb3a8d
 class Experiment(NamedTuple):
     "What became of a training."
@@ -165,7 +184,7 @@ def train_and_compare(
 
     wishes = {"out": out, "inputs": inputs, "preview": preview, "save": save, "device": device}
     with redirect_stdout(sys.stderr):
-        rows = train(model, pairs, config, perceptual=perceptual, **wishes).rows
+        rows = train_players(players_of(model, perceptual, config.losses), pairs, config, **wishes).rows
     scores["after"] = score_sets(model, sets)
     file, last = str(out / "weights.safetensors"), rows[-1]
     return Experiment(file, int(last["step"]), round(last["seconds"], 1), config.recipe, scores)

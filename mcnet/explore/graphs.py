@@ -29,8 +29,8 @@ from ..memory.protocol import _order
 
 # %% auto #0
 __all__ = ['INNER', 'OUTER', 'OPSET', 'CONTROL_INPUTS', 'ORACLE_INPUTS', 'LARGEST_ERROR', 'with_truth', 'SourceGraph',
-           'FrameGraph', 'halved', 'Graph', 'place_order', 'trace_network', 'largest_errors', 'ExportReport',
-           'write_graphs']
+           'FrameGraph', 'trace_module', 'halved', 'Graph', 'place_order', 'named_points', 'trace_network',
+           'largest_errors', 'ExportReport', 'write_graphs']
 
 # %% ../../nbs/explore/47_graphs.ipynb #f3e5dfd7
 def with_truth(
@@ -116,7 +116,7 @@ class FrameGraph(nn.Module):
         return *first, *(tensors[name] for tensors in inner for name in INNER)
 
 # %% ../../nbs/explore/47_graphs.ipynb #888e1288
-def _trace(module: nn.Module, inputs: tuple, names: list[str], outputs: list[str]) -> Any:
+def trace_module(module: nn.Module, inputs: tuple, names: list[str], outputs: list[str]) -> Any:
     "An ONNX model with named inputs and outputs (raises `UserError` where the writer is not installed)."
     if not all(importlib.util.find_spec(package) for package in ("onnx", "onnxscript")):
         raise UserError("writing ONNX graphs needs more packages; pip install 'mcnet[onnx]'")
@@ -177,7 +177,7 @@ def place_order(
     return _order(places, 0)
 
 # %% ../../nbs/explore/47_graphs.ipynb #680e2607
-def _named(kind: str, points: Keypoints) -> dict[str, torch.Tensor]:
+def named_points(kind: str, points: Keypoints) -> dict[str, torch.Tensor]:
     "The tensors of some keypoints, by name."
     found = {f"{kind}_value": points.value, f"{kind}_jacobian": points.jacobian}
     return {name: tensor for name, tensor in found.items() if tensor is not None}
@@ -196,17 +196,17 @@ def trace_network(
     seen = torch.ones(1, 1, size, size)
     oracle = torch.zeros(1, size, size, 2), seen, torch.zeros(1), torch.zeros(1), seen.clone()
     features = {f"feature{level}": feature for level, feature in enumerate(engine.features)}
-    inputs = {"source": source} | _named("source", engine.source) | _named("driving", driving)
+    inputs = {"source": source} | named_points("source", engine.source) | named_points("driving", driving)
     inputs |= {"bank": bank} | features | dict(zip((*CONTROL_INPUTS, *ORACLE_INPUTS), (*controls, *oracle)))
     made = engine.predict(ExplorerState())
     outputs = {name: WANTS[name](made, {}) for name in OUTER}
     for level, compensated in enumerate(made.compensated[: engine.levels]):
         outputs |= {f"{name}{level}": (compensated.details or {})[name] for name in INNER}
     arguments = source, (engine.source, driving), bank, [*features.values()], (*controls, *oracle)
-    first = _named("source", engine.source) | features
+    first = named_points("source", engine.source) | features
     return {
-        "source": Graph(_trace(SourceGraph(twin), (source,), ["source"], [*first]), {"source": source}, first),
-        "frame": Graph(_trace(FrameGraph(twin), arguments, [*inputs], [*outputs]), inputs, outputs),
+        "source": Graph(trace_module(SourceGraph(twin), (source,), ["source"], [*first]), {"source": source}, first),
+        "frame": Graph(trace_module(FrameGraph(twin), arguments, [*inputs], [*outputs]), inputs, outputs),
     }
 
 # %% ../../nbs/explore/47_graphs.ipynb #5d61c17b
@@ -220,7 +220,10 @@ def largest_errors(
         import onnxruntime
     except ImportError as error:
         raise UserError("checking ONNX graphs needs onnxruntime; pip install 'mcnet[onnx]'") from error
-    session = onnxruntime.InferenceSession(graph.model.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors; it warns of casts that it does not fold beforehand
+    model, providers = graph.model.SerializeToString(), ["CPUExecutionProvider"]
+    session = onnxruntime.InferenceSession(model, options, providers=providers)
     expected = graph.outputs if expected is None else expected
     known = {given.name for given in session.get_inputs()}
     given = {name: tensor.numpy() for name, tensor in (inputs or graph.inputs).items() if name in known}

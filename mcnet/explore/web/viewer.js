@@ -2,9 +2,9 @@
 
 const CONTROL_WORDS = {
   "as learned": "as it is", "silenced": "every value is zero", "same answer": "every value is the mean of all",
-  "values dealt anew": "each value belongs to another key", "keys and values dealt anew": "each entry has another place, which is only a name",
+  "values dealt anew": "each value belongs to another key", "keys and values dealt anew": "each entry stands in another's place",
 };
-const SORTS = { number: "number", use: "how often they are heard", share: "what this question hears" };
+const SORTS = { number: "number", use: "how often they are heard", share: "what this question hears", effect: "how far the picture moves without them" };
 const SHOWN = 5;  // entries that a question hears most
 const BAR = "#2f80c8", ANOTHER = "#d55e00";  // seen on white and on black
 
@@ -24,7 +24,7 @@ function unpackView(told) {
     if (!value || typeof value !== "object") return value;
     return value.array ? setup[value.array] : Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, resolve(inner)]));
   };
-  return { ...setup, asked: resolve(told.asked), looks: resolve(told.looks) };
+  return { ...setup, asked: resolve(told.asked), looks: resolve(told.looks), outcomes: resolve(told.outcomes) };
 }
 
 function createViewer(setup) {
@@ -40,10 +40,15 @@ function createViewer(setup) {
     for (let n = 0; n < viewer.questions(); n++) viewer.shares(n).forEach((share, m) => { total[m] += share / viewer.questions(); });
     return total;
   };
+  viewer.outcome = () => (Object.keys(setup.outcomes[viewer.state.asked]).length ? setup.outcomes[viewer.state.asked] : null);
+  viewer.effects = () => {
+    const [first] = Object.values(viewer.outcome() ?? {});
+    return first && first.effects.data.subarray(setup.controls.length);
+  };
   viewer.moved = () => viewer.look().moved.data;
   viewer.kind = () => viewer.look().entries[viewer.state.kind];
   viewer.order = () => {
-    const numbers = Array.from({ length: viewer.entries() }, (_, m) => m), weight = { use: viewer.use, share: viewer.shares }[viewer.state.sort]?.();
+    const numbers = Array.from({ length: viewer.entries() }, (_, m) => m), weight = { use: viewer.use, share: viewer.shares, effect: viewer.effects }[viewer.state.sort]?.();
     return weight ? numbers.sort((a, b) => weight[b] - weight[a]) : numbers;
   };
   viewer.top = () => {
@@ -359,14 +364,14 @@ function render({ model, el }) {
     model.save_changes();
     draw();
   };
-  const panels = [questionPanel, hearingPanel, entryPanel, matrixPanel, controlPanel].map((panel) => panel(viewer, act));
+  const panels = [questionPanel, hearingPanel, entryPanel, outcomePanel, matrixPanel, controlPanel].map((panel) => panel(viewer, act));
   const asked = choice("asked with", setup.asked.map(({ name }, n) => [n, name || `asking ${n + 1}`]), (value) => act({ asked: Number(value) }));
   const kinds = choice("entries shown", [], (kind) => act({ kind }));
-  const sorts = choice("entries sorted by", Object.entries(SORTS), (sort) => act({ sort })), facts = element("p", { class: "facts" });
+  const sorts = choice("entries sorted by", Object.entries(SORTS).filter(([sort]) => sort !== "effect" || setup.outcomes.some((outcome) => Object.keys(outcome).length)), (sort) => act({ sort })), facts = element("p", { class: "facts" });
   asked.box.hidden = setup.asked.length === 1;
   const root = element("div", { class: "mcnet-explorer mcnet-viewer" },
     element("header", {}, element("h2", {}, setup.title), facts, element("div", { class: "controls" }, asked.box, kinds.box, sorts.box)),
-    element("div", { class: "upper" }, ...panels.slice(0, 3).map(({ box }) => box)), element("div", { class: "lower" }, ...panels.slice(3).map(({ box }) => box)));
+    element("div", { class: "upper" }, ...panels.slice(0, 3).map(({ box }) => box)), panels[3].box, element("div", { class: "lower" }, ...panels.slice(4).map(({ box }) => box)));
   function draw() {
     const { usage } = viewer.asked(), { state } = viewer;
     kinds.select.replaceChildren(...Object.keys(viewer.look().entries).map((kind) => element("option", { value: kind }, kind)));
