@@ -29,9 +29,10 @@ import torch
 import torch.nn.functional as F
 from pack_frames import unpack
 
-from mcnet.baseline.talking_head import OnlyWarped, TalkingHead
-from mcnet.codebooks.system import CodebooksConfig
-from mcnet.core import pick_device, seed_everything
+from mcnet.baseline.talking_head import OnlyWarped, TalkingHead, detect_both
+from mcnet.codebooks.players import CodebookPrediction
+from mcnet.codebooks.system import Codebooks, CodebooksConfig
+from mcnet.core import Pair, Prediction, pick_device, seed_everything
 from mcnet.data.pairs import ClipPairs, FramePairs, load_clip
 from mcnet.evaluation.experiment import players_of
 from mcnet.evaluation.judges import follow, openings
@@ -44,7 +45,7 @@ from mcnet.training.batches import mix_samples
 from mcnet.training.loop import train_players
 from mcnet.training.perceptual import PerceptualLoss, VGGFeatures
 from mcnet.training.recipes import TrainConfig
-from mcnet.training.terms import LossWeights, Player
+from mcnet.training.terms import LossWeights, Player, generator_player
 from mcnet.weightfile import load_weights
 
 VGG_FILE = "vgg19_conv1_1_to_conv3_4_fp16.safetensors"
@@ -135,11 +136,31 @@ def warm_start(model: TalkingHead, path: Path):
     print(f"{path}: {len(fitting)} of {len(tensors)} tensors; new: {', '.join(parts) or 'nothing'}", flush=True)
 
 
+MOVES = ("equivariance", "jacobian", "distance", "determinant", "flow", "visibility")  # losses of detector and motion
+
+
 def players(model: TalkingHead, part: str, perceptual: PerceptualLoss, losses: LossWeights) -> list[Player]:
-    "What is trained: the whole network; or its detector and motion alone, ten times as many steps in the same time."
+    "What is trained: the whole network; its detector and motion alone; or its generator alone, which is faster, too."
     if part == "motion":
-        model = TalkingHead(model.detector, model.motion, OnlyWarped())
-    return players_of(model, perceptual, losses)
+        return [generator_player(TalkingHead(model.detector, model.motion, OnlyWarped()), perceptual, losses)]
+    if part == "all":
+        return players_of(model, perceptual, losses)
+    learners = players_of(model, perceptual, losses.replace(**dict.fromkeys(MOVES, 0.0)))
+    learners[0].predict, learners[0].watch = lambda pair, earlier: predict_still(model, pair), None
+    for still in (model.detector, model.motion):
+        still.requires_grad_(False)
+    return learners
+
+
+def predict_still(model: TalkingHead, pair: Pair) -> Prediction | CodebookPrediction:
+    "A forward pass whose keypoints and first flow do not learn."
+    with torch.no_grad():
+        model.detector.eval()
+        model.motion.eval()
+        points = detect_both(model.detector, pair.source, pair.driving)
+        motion = model.motion(pair.source, *points)
+    made = model.animate(pair.source, *points, motion=motion)
+    return CodebookPrediction(*made, motion.deformation) if isinstance(model, Codebooks) else made
 
 
 def main():
@@ -157,7 +178,7 @@ def main():
     parser.add_argument("--size", type=int, help="side of the pictures in pixels; the network's own when not given")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--init", type=Path, help="weights to start from")
-    parser.add_argument("--part", choices=("all", "motion"), default="all", help="motion: detector and motion alone")
+    parser.add_argument("--part", choices=("all", "motion", "generator"), default="all", help="what is trained")
     parser.add_argument("--landmarks", type=float, default=0.0, help="weight of lids and lips that come from elsewhere")
     parser.add_argument("--focus", type=float, default=15.0, help="weight of the loss around eyes and mouth")
     parser.add_argument("--perceptual", type=float, default=3.0, help="weight of the perceptual loss")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,7 +27,8 @@ class TableGraph(nn.Module):
     def __init__(self, network: Codebooks):
         super().__init__()
         self.network = network
-        parts = {"motion": network.generator.step, "appearance": network.generator.compensator}
+        generator: Any = network.generator
+        parts = {"motion": generator.step, "appearance": generator.compensator}
         memories = {name: getattr(part, "memory", None) for name, part in parts.items()}
         self.memories = {name: memory for name, memory in memories.items() if memory is not None and memory.table}
 

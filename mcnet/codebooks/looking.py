@@ -5,10 +5,13 @@
 # %% ../../nbs/codebooks/58b_looking.ipynb #8d1c5f70
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from ..baseline.talking_head import detect_both
 from .flow import to_pixels
+from .retrieval import CodeMemory
 from .system import Codebooks
 from ..core import Prediction, UserError, check_shape
 from ..explore.looks import Asked, View, join_views, look_into
@@ -26,14 +29,15 @@ def portraits(
     table: str,  # motion or appearance
 ) -> torch.Tensor:  # (M, 3, 8, 8) in [0, 1]
     "Each code by itself: the flow that it says, in the colours of its directions, or what it paints where all say it."
-    part = network.generator.step if table == "motion" else network.generator.compensator
+    generator: Any = network.generator
+    part = generator.step if table == "motion" else generator.compensator
     codes, side = part.memory.table.codes, part.memory.config.side
     everywhere = codes[:, :, None, None].expand(*codes.shape, side, side)
     if table == "motion":
         flows = part.embedding.back(everywhere)
         made = as_picture(flows, flows.norm(dim=1).max().item())
     else:
-        made = network.generator.decoder([part.patches[0].back(everywhere)]).clamp(0, 1)
+        made = generator.decoder([part.patches[0].back(everywhere)]).clamp(0, 1)
     low = made.shape[-1] // 2 - 4
     return made[..., low : low + 8, low : low + 8]
 
@@ -73,6 +77,7 @@ def look_into_tables(
         picture, views = run().image[0], []
     for place, questions in asked.items():
         table, memory = "motion" if place.startswith("generator.step") else "appearance", network.get_submodule(place)
+        assert isinstance(memory, CodeMemory)
         if memory.table is None:
             continue
         side, outcome = memory.config.side, try_without(network, place, make)

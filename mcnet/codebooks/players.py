@@ -142,7 +142,8 @@ def said_tokens(
     driving: torch.Tensor,  # (B, 3, H, W), the true frame
 ) -> dict[str, list[torch.Tensor]]:  # "motion", "appearance" (where there is a table): (B, C, side, side) of each scale
     "What the side paths quantise: embedded flows, and patches of the driving frame."
-    generator, config, said = network.generator, network.config, {}
+    generator: Any = network.generator
+    config, said = network.config, {}
     if config.flow and config.flow.memory.table:
         said["motion"] = [generator.step.embedding(to_pixels(flow)) for flow in made.begun]
     if config.appearance and config.appearance.table:
@@ -155,7 +156,7 @@ def said_tokens(
 def count_codes(
     network: Codebooks,
     pairs: Iterable[Pair],
-) -> dict[str, Usage]:  # "motion, soft", "motion, nearest", "appearance, soft", "appearance, nearest"; no table: nothing
+) -> dict[str, Usage]:  # "motion, soft", "motion, nearest", the same two of appearance; nothing where no table is
     "How many codes are heard by the soft readers, and how many are nearest to what is said, at all scales together."
     generator: Any = network.generator
     found: dict[str, list[Reading]] = {}

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -17,15 +18,12 @@ import torch
 
 from ..animation.scene import open_driving
 from ..animation.weights import cache_folder, find_file, known_weights, load_network, resolve
-from ..baseline.talking_head import TalkingHead
-from ..codebooks.players import codebook_players
-from ..codebooks.system import Codebooks, CodebooksConfig
-from ..core import Config, Pair, UserError, counted, pick_device, seed_everything
+from ..core import Pair, UserError, counted, pick_device, seed_everything
 from ..data.footage import Footage, draw_people, open_footage
 from .comparison import compare_text, comparison_sets, score_sets
 from ..media.finders import pick_finder
-from ..memory.files import build, save_model
-from ..memory.network import MCNet, MCNetConfig
+from ..memory.files import build, find_kind, kind_of, save_model
+from ..memory.network import MCNet
 from ..training.batches import mix_samples
 from ..training.checkpoints import run_folder
 from ..training.loop import train_players
@@ -35,14 +33,14 @@ from ..training.recipes import TrainConfig
 from ..training.terms import LossWeights, Player, generator_player
 
 # %% auto #0
-__all__ = ['SHAPES', 'RECIPES', 'TUNING', 'UNGUIDED', 'open_network', 'choose_config', 'face_squares', 'gather_pairs',
+__all__ = ['SHAPES', 'RECIPES', 'TUNING', 'UNGUIDED', 'PLAYERS', 'open_network', 'choose_config', 'face_squares', 'gather_pairs',
            'first_process', 'read_features', 'players_of', 'Experiment', 'train_and_compare', 'describe_data',
            'run_experiment']
 
-# %% ../../nbs/evaluation/31f_experiment.ipynb #58efbf0b
-SHAPES: dict[str, Callable[[], Config]] = {
-    **{name: getattr(MCNetConfig, name) for name in ("tiny", "small", "paper", "fomm", "tpsm", "release")},
-    **{f"codebooks-{name}": getattr(CodebooksConfig, name) for name in ("tiny", "small", "paper")},
+# %% ../../nbs/evaluation/31f_experiment.ipynb #72d2a9b5
+SHAPES: dict[str, tuple[str, str]] = {  # name -> kind of network, and which config of that kind
+    **{name: ("mcnet", name) for name in ("tiny", "small", "paper", "fomm", "tpsm", "release")},
+    **{f"codebooks-{name}": ("codebooks", name) for name in ("tiny", "small", "paper")},
 }
 RECIPES = ("paper", "release", "guided")
 TUNING = {"learning_rate": 2e-4, "frozen_norms": True, "ema": 0.99, "faster": ""}  # from weights
@@ -61,7 +59,8 @@ def open_network(
         return load_network(weights)
     if (shape or "tiny") not in SHAPES:
         raise UserError(f"there is no config called {shape}; choose {', '.join(SHAPES)}")
-    config = SHAPES[shape or "tiny"]()
+    kind, name = SHAPES[shape or "tiny"]
+    config = getattr(find_kind(kind).config, name)()
     return build(config.replace(image_size=size) if size else config)
 
 # %% ../../nbs/evaluation/31f_experiment.ipynb #627cfc06
@@ -136,16 +135,21 @@ def read_features(
     "What compares pictures as an eye would. Raises `UserError`."
     return PerceptualLoss(VGGFeatures(path, taps=("relu1_1", "relu2_1", "relu3_1")) if path else FilterFeatures())
 
-# %% ../../nbs/evaluation/31f_experiment.ipynb #b8e1bad8
+# %% ../../nbs/evaluation/31f_experiment.ipynb #be086183
+PLAYERS: dict[str, str] = {"codebooks": "mcnet.codebooks.players:codebook_players"}  # kind -> who makes its players
+
+
 def players_of(
-    model: TalkingHead,
+    model: MCNet,  # or another kind
     perceptual: Callable,  # (prediction, truth) -> scalar
     losses: LossWeights,
 ) -> list[Player]:
     "Who is trained, and what for."
-    if isinstance(model, Codebooks):
-        return codebook_players(model, perceptual, losses)
-    return [generator_player(model, perceptual, losses)]
+    place = PLAYERS.get(kind_of(model.config))
+    if place is None:
+        return [generator_player(model, perceptual, losses)]
+    module, name = place.split(":")
+    return getattr(importlib.import_module(module), name)(model, perceptual, losses)
 
 # %% ../../nbs/evaluation/31f_experiment.ipynb #9bdb3a8d
 class Experiment(NamedTuple):

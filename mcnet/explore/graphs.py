@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from ..baseline.grid import resize_deformation, resize_map
+from ..baseline.talking_head import TalkingHead
 from ..core import Keypoints, Motion, UserError
 from ..doors import atomic_folder
 from .asking import with_hole
@@ -61,7 +62,7 @@ ORACLE_INPUTS = "flow", "visible", "use_flow", "use_visible", "hole"
 class SourceGraph(nn.Module):
     "What happens once for a source picture."
 
-    def __init__(self, network: MCNet):
+    def __init__(self, network: TalkingHead):
         super().__init__()
         self.network = network
 

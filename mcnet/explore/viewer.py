@@ -125,8 +125,9 @@ def as_picture(
     "A picture as it is, a flow in the colours of its directions."
     if made.shape[-3] == 3:
         return made.clamp(0, 1)
-    flat = made.movedim(-3, -1).flatten(0, -3)  # (rows of all flows, w, 2)
-    return torch.as_tensor(flow_colours(flat, limit)).float().reshape(*made.shape[:-3], *made.shape[-2:], 3).movedim(-1, -3)
+    offsets = made.movedim(-3, -1)  # (..., h, w, 2)
+    colours = torch.as_tensor(flow_colours(offsets.flatten(0, -3), limit)).float()  # (rows of all flows, w, 3)
+    return colours.reshape(*offsets.shape[:-1], 3).movedim(-1, -3)
 
 
 def measured(made: Made, name: str) -> tuple[str, float]:  # unit, and how many of it are 1
@@ -142,10 +143,11 @@ def _show_outcome(view: View, outcome: Outcome, axes):
     worst, limit = int(effects.argmax()), before.abs().max().item() or 1.0
     show_image(as_picture(before, limit), axes[0], f"what is made: {name}")
     title = f"without {view.entry(worst)} it moves by {scale * effects[worst]:.2g} {unit}"
-    show_map(scale * where_moved(outcome.without[name][worst], before), "energy", axes[1], title)
+    where = scale * where_moved(outcome.without[name][worst], before)
+    show_map(where, "energy", axes[1], f"{title}, at most {where.max():.3g}", bar=False)
     axes[2].stairs((scale * effects).numpy(), fill=True)
     silent = scale * outcome.effect_of("silenced", name)
-    axes[2].set(title=f"how far it moves without each; silent: {silent:.2g}", xlabel="entry", ylabel=unit)
+    axes[2].set(title=f"how far it moves without each; silent: {silent:.3g}", xlabel="entry", ylabel=unit)
 
 # %% ../../nbs/explore/49d_viewer.ipynb #d97011f5
 def draw_view(
@@ -222,7 +224,7 @@ def _describe_look(view: View, control: str, asked: int, arrays: _Arrays) -> dic
         "entries": {name: arrays.keep_things(kind.tensor[0], kind.grid) for name, kind in look.entries.items()},
     }  # fmt: skip
 
-
+# %% ../../nbs/explore/49d_viewer.ipynb #cabfea57
 def _describe_outcome(outcome: Outcome | None, arrays: _Arrays) -> dict[str, Any]:
     "Of all that is made: first under each control, then without each entry."
     told: dict[str, Any] = {}
@@ -239,7 +241,7 @@ def _describe_outcome(outcome: Outcome | None, arrays: _Arrays) -> dict[str, Any
         }  # fmt: skip
     return told
 
-
+# %% ../../nbs/explore/49d_viewer.ipynb #5b89f8e7
 def describe_view(
     view: View,
 ) -> dict[str, Any]:  # what the browser is told, once
@@ -266,8 +268,8 @@ def describe_view(
         "control": "as learned", "sort": "number",
     }  # fmt: skip
     return arrays | {
-        "title": view.title, "asked": asked, "looks": looks, "outcomes": outcomes, "controls": [*COPIES], "start": start,
-        "names": view.names and [*view.names],
+        "title": view.title, "asked": asked, "looks": looks, "outcomes": outcomes, "controls": [*COPIES],
+        "start": start, "names": view.names and [*view.names],
         "sequential": table("attention"), "signed": table("channel"),
     }  # fmt: skip
 

@@ -27,10 +27,11 @@ def overhear(
     "Listen to every memory of a network while it runs: `with overhear(network) as asked: network(…)`."
     memories = {name: part for name, part in network.named_modules() if isinstance(part, Memory)}
     asked: dict[str, list[tuple]] = {name: [] for name in memories}
-    hooks = [
-        part.register_forward_pre_hook(lambda _, question, name=name: asked[name].append(question))
-        for name, part in memories.items()
-    ]
+
+    def listening(name: str) -> Callable[[nn.Module, tuple], None]:
+        return lambda _, question: asked[name].append(question)
+
+    hooks = [part.register_forward_pre_hook(listening(name)) for name, part in memories.items()]
     try:
         yield asked
     finally:
