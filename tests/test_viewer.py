@@ -8,8 +8,9 @@ import torch
 from browser import needs_browser
 
 from mcnet.core import UserError
-from mcnet.explore.looks import Asked, look_into
+from mcnet.explore.looks import Asked, join_views, look_into
 from mcnet.explore.viewer import MemoryViewer, describe_view, draw_view, viewer_text, write_viewer
+from mcnet.memory.outcomes import COPIES, try_without
 from mcnet.memory.protocol import Entries, Memory, mix, pick
 
 pytestmark = needs_browser
@@ -74,6 +75,28 @@ def along():
     track = torch.rand(8, 30, generator=torch.Generator().manual_seed(2))
     asked = Asked((track.T[None],), track=track, seconds=0.04)
     return look_into(Nearest(), asked, title="Along time", pictures=torch.rand(8, 3, 4, 4))
+
+
+class Maker(torch.nn.Module):
+    "A picture and a flow of 6 × 6 places, made of what 36 questions hear."
+
+    def __init__(self):
+        super().__init__()
+        self.memory = Nearest()
+
+    def forward(self):
+        heard = self.memory.read(torch.eye(8)[None, torch.arange(36) % 7]).answer[0].T.unflatten(1, (6, 6))  # (3, 6, 6)
+        return {"picture": (heard + 4) / 24, "flow": heard[:2]}
+
+
+@pytest.fixture(scope="module")
+def twice():
+    "One memory with what becomes of its pictures, and once more without."
+    maker = Maker()
+    outcome = try_without(maker, "memory", maker)
+    asked = Asked((torch.eye(8)[None, :7],), "with")
+    views = [look_into(Nearest(), asked, title="with", outcome=outcome), look_into(Nearest(), asked, title="without")]
+    return join_views("With and without", *views)
 
 
 FOUR = torch.eye(8)[None, :4]  # four questions to `Nearest`
@@ -309,6 +332,28 @@ def test_sorted_by_use(page, view):
     assert page.evaluate(f"{ROOT}.order()") == wanted
     click_cell(page, ".matrix canvas[tabindex]", 5, 0, 24, 12)
     assert state_of(page)["entry"] == wanted[0] and state_of(page)["question"] == 5
+
+
+def test_what_becomes_of_the_picture(opened, twice):
+    "The browser's numbers are the outcome's, under each control and without each entry; where nothing is made, none."
+    page, outcome = opened(twice, viewport={"width": 1280, "height": 900}), twice.outcomes[0]
+    said, missed = lambda: page.inner_text(".outcome"), outcome.effects("picture")
+    for name, unit, scale in (("picture", "of 255", 255), ("flow", "px", 1)):
+        told = f"{ROOT}.outcome().{name}"
+        wanted = [outcome.effect_of(control, name) for control in COPIES] + outcome.effects(name).tolist()
+        assert page.evaluate(f"{told}.unit") == unit
+        torch.testing.assert_close(torch.tensor(page.evaluate(f"[...{told}.effects.data]")), scale * torch.tensor(wanted))
+    assert missed[7] == 0 < missed[:7].min()  # nobody hears entry 7
+    page.evaluate(f"{ROOT}.choose({{ entry: 6, sort: 'effect' }})")
+    assert page.evaluate(f"{ROOT}.order()") == missed.argsort(descending=True, stable=True).tolist()
+    assert f"Without entry 6, the picture moves by {255 * missed[6]:.2g} of 255" in said()
+    page.get_by_label("silenced").check()
+    assert f"Silenced, the picture moves by {255 * outcome.effect_of('silenced', 'picture'):.2g} of 255" in said()
+    page.locator("canvas[aria-label='entry, by how far it moves the flow']").focus()
+    page.keyboard.press("End")
+    assert state_of(page)["entry"] == 7 and state_of(page)["control"] == "as learned"
+    page.locator("select[aria-label='asked with']").select_option("1")
+    assert page.locator(".outcome").is_hidden()
 
 
 def test_along_time(opened, along):
