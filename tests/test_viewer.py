@@ -342,7 +342,8 @@ def test_what_becomes_of_the_picture(opened, twice):
         told = f"{ROOT}.outcome().{name}"
         wanted = [outcome.effect_of(control, name) for control in COPIES] + outcome.effects(name).tolist()
         assert page.evaluate(f"{told}.unit") == unit
-        torch.testing.assert_close(torch.tensor(page.evaluate(f"[...{told}.effects.data]")), scale * torch.tensor(wanted))
+        found = torch.tensor(page.evaluate(f"[...{told}.effects.data]"))
+        torch.testing.assert_close(found, scale * torch.tensor(wanted))
     assert missed[7] == 0 < missed[:7].min()  # nobody hears entry 7
     page.evaluate(f"{ROOT}.choose({{ entry: 6, sort: 'effect' }})")
     assert page.evaluate(f"{ROOT}.order()") == missed.argsort(descending=True, stable=True).tolist()
