@@ -163,10 +163,10 @@ def count_codes(
     for pair in pairs:
         with overhear(network) as asked:
             made = predict(network, pair)
+        questions = {network.get_submodule(place): asked[place] for place in asked}
         for name, tokens in said_tokens(network, made, pair.driving).items():
-            part = "step" if name == "motion" else "compensator"
-            memory = generator.get_submodule(f"{part}.memory")
-            heard = [memory.read(*question) for question in asked[f"generator.{part}.memory"]]
+            memory = generator.step.memory if name == "motion" else generator.compensator.memory
+            heard = [memory.read(*question) for question in questions[memory]]
             words = [as_reading(quantise(said, memory.table, n), memory.table) for n, said in enumerate(tokens)]
             found.setdefault(f"{name}, soft", []).extend(heard)
             found.setdefault(f"{name}, nearest", []).extend(words)
