@@ -59,7 +59,7 @@ def out_of_sight(
 
 # %% ../../nbs/codebooks/55_appearance.ipynb #a2099cef
 class AppearanceCodebook(Compensator):
-    "The appearance compensation of the codebooks: what comes out replaces the warped feature (ACC, §3.5)."
+    "The appearance compensation of the codebooks: what comes out replaces the warped feature (ACC)."
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ __all__ = ['Fusion', 'DecoderScale', 'FusingDecoder', 'CodebookGenerator']
 
 # %% ../../nbs/codebooks/56_decoder.ipynb #dbdb8c1a
 class Fusion(nn.Module):
-    "A mended feature scales and shifts what the decoder has, and is added (SFT, Wang et al. 2018; §3.6)."
+    "A mended feature scales and shifts what the decoder has, and is added (SFT, Wang et al. 2018)."
 
     def __init__(self, channels: int):
         super().__init__()
@@ -59,7 +59,7 @@ class DecoderScale(nn.Module):
 
 # %% ../../nbs/codebooks/56_decoder.ipynb #34b4b8cc
 class FusingDecoder(nn.Module):
-    "From mended features to a picture, deep to shallow (§3.6)."
+    "From mended features to a picture, deep to shallow."
 
     def __init__(self, config: PainterConfig):
         super().__init__()
@@ -74,7 +74,7 @@ class FusingDecoder(nn.Module):
 
     def forward(
         self,
-        features: list[torch.Tensor],  # mended, deepest first; the deepest alone: nothing is fused
+        features: list[torch.Tensor],  # mended, deepest first; where one is missing, or None, nothing is fused
     ) -> torch.Tensor:  # (B, 3, H, W), around [0, 1]
         decoded = self.first(features[0])
         for number, scale in enumerate(self.scales):

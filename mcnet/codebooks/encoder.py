@@ -65,7 +65,7 @@ class PlaceAttention(nn.Module):
 # %% ../../nbs/codebooks/53_encoder.ipynb #096f0af4
 @dataclasses.dataclass(frozen=True)
 class PainterConfig(Config):
-    "Sizes of encoder and decoder; the defaults are the paper's (§3.2)."
+    "Sizes of encoder and decoder; the defaults are the paper's."
 
     width: int = 64  # channels at full size
     multiples: tuple[int, ...] = (1, 2, 2, 4)  # channels of each scale in widths, full size first
@@ -103,7 +103,7 @@ class Shrink(nn.Conv2d):
 
 # %% ../../nbs/codebooks/53_encoder.ipynb #46a3f16c
 class ScaleEncoder(nn.Module):
-    "The source picture as features of N scales, the smallest one looked at longest (§3.2)."
+    "The source picture as features of N scales, the smallest one looked at longest."
 
     def __init__(self, config: PainterConfig):
         super().__init__()

@@ -46,7 +46,7 @@ def move_flow(
 # %% ../../nbs/codebooks/54_flow.ipynb #67114248
 @dataclasses.dataclass(frozen=True)
 class FlowConfig(Config):
-    "How the flow is mended; the defaults are the paper's (§3.4)."
+    "How the flow is mended; the defaults are the paper's."
 
     memory: RetrievalConfig = RetrievalConfig()
     size: int = 64  # side of the flow in pixels
@@ -166,7 +166,7 @@ def more_visible(
 
 # %% ../../nbs/codebooks/54_flow.ipynb #a3139707
 class MotionCodebook(nn.Module):
-    "The motion compensation of the codebooks: a step that mends the flow on its way from scale to scale (MCC, §3.4)."
+    "The motion compensation of the codebooks: a step that mends the flow on its way from scale to scale (MCC)."
 
     def __init__(
         self,

@@ -40,7 +40,7 @@ class TableGraph(nn.Module):
         codes: list[torch.Tensor],  # (M, C) of each table
         loudness: list[torch.Tensor],  # (M,) of each table: 1 as learned, 0 silent
     ) -> tuple[torch.Tensor, ...]:
-        "Picture, warped source, M⁰ and the flow of each scale, occlusion."
+        "Picture, warped source, occlusion, M⁰ and the flow of each scale."
         for memory, table, loud in zip(self.memories.values(), codes, loudness):
             memory.changes = {
                 "key": lambda _, table=table: table[None],

@@ -22,7 +22,7 @@ __all__ = ['RetrievalConfig', 'RetrievalLayer', 'CodeMemory']
 # %% ../../nbs/codebooks/52_retrieval.ipynb #e78d685e
 @dataclasses.dataclass(frozen=True)
 class RetrievalConfig(Config):
-    "A table and the transformer that asks it; the defaults are the paper's for motion (§3.3)."
+    "A table and the transformer that asks it; the defaults are the paper's for motion."
 
     table: TableConfig | None = TableConfig()  # None: nobody is asked
     width: int = 32  # numbers in a token, and in a code

@@ -87,7 +87,7 @@ class CodebooksConfig(Config):
 
     @classmethod
     def paper(cls) -> CodebooksConfig:
-        "256 px, K = 15, four scales, 1,024 codes in each of two tables (§4.1)."
+        "256 px, K = 15, four scales, 1,024 codes in each of two tables."
         return cls()
 
     @classmethod

@@ -190,7 +190,7 @@ def _dressed(look: Look, control: str, pictures: torch.Tensor | None) -> Look:
 def check_view(view: View) -> View:
     "A view, not what it is made of (raises `UserError`)."
     if not isinstance(view, View):
-        raise UserError(f"a {type(view).__name__} is no view; give what look_into makes of a memory")
+        raise UserError(f"{type(view).__name__} is no view; give what look_into makes of a memory")
     return view
 
 

@@ -85,7 +85,7 @@ def try_without(
     memory = dict(network.named_modules()).get(place)
     if not isinstance(memory, Memory):
         known = [name for name, part in network.named_modules() if isinstance(part, Memory)]
-        raise UserError(f"{place!r} is no memory of this network; it has {', '.join(known) or 'none'}")
+        raise UserError(f"{place!r} is no memory of this network; it has {', '.join(map(repr, known)) or 'none'}")
 
     def made_with(other: Memory) -> Made:
         network.set_submodule(place, other)
