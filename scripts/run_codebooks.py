@@ -82,18 +82,6 @@ class DeepestAppearance(Compensator):
         return self.inner(feature, context) if context.level == 0 else Compensated(feature)
 
 
-class AddedAppearance(Compensator):
-    "What the table says is added to the warped feature, instead of taking its place."
-
-    def __init__(self, compensator: Compensator):
-        super().__init__()
-        self.inner, self.memory, self.tokens = compensator, compensator.memory, compensator.tokens
-
-    def forward(self, feature: torch.Tensor, context: Context) -> Compensated:
-        mended = self.inner(feature, context)
-        return mended._replace(feature=feature + mended.feature)
-
-
 VARIANTS = {
     "full": FULL,
     "no flow": FULL.replace(flow=None),
@@ -105,7 +93,7 @@ VARIANTS = {
     "all codes": tabled(allocation="all"),
     "deepest alone": FULL,
     "no side paths": FULL,
-    "added": FULL,
+    "added": FULL.replace(added=True),
 }
 SHOWN = "full", "no tables", "neither"  # kept to be looked at
 UNPAID = CodebookWeights(motion_codes=0.0, motion_said=0.0, appearance_codes=0.0)
@@ -117,13 +105,11 @@ def build(name: str, seed: int, estimator: Codebooks) -> Codebooks:
     start = Codebooks(FULL).state_dict()
     network = Codebooks(VARIANTS[name])
     mine = network.state_dict()
-    own = "table.codes" if name == "loud" else "-"  # its tables are the point
-    fits = lambda key, tensor: key in start and start[key].shape == tensor.shape and not key.endswith(own)
+    own = {"loud": ".table.codes", "added": ".paste."}.get(name, "none")  # how they are born is the point
+    fits = lambda key, tensor: key in start and start[key].shape == tensor.shape and own not in key
     network.load_state_dict({key: start[key] if fits(key, tensor) else tensor for key, tensor in mine.items()})
     for part in ("detector", "motion"):
         network.get_submodule(part).load_state_dict(estimator.get_submodule(part).state_dict())
-    if name == "added":
-        network.generator.compensator = AddedAppearance(network.generator.compensator)
     if name == "deepest alone":
         network.generator.step = DeepestStep(network.generator.step)
         network.generator.compensator = DeepestAppearance(network.generator.compensator)

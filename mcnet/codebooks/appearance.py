@@ -59,16 +59,20 @@ def out_of_sight(
 
 # %% ../../nbs/codebooks/55_appearance.ipynb #a2099cef
 class AppearanceCodebook(Compensator):
-    "The appearance compensation of the codebooks: what comes out replaces the warped feature (ACC)."
+    "The appearance compensation of the codebooks: what comes out replaces the warped feature (ACC), or is added to it."
 
     def __init__(
         self,
         channels: tuple[int, ...],  # of the features, deepest first; the size doubles from one to the next
         config: RetrievalConfig,
+        *,
+        added: bool = False,  # the answer is added to the feature, and begins as nothing, instead of replacing it
     ):
         super().__init__()
-        self.memory, self.side = CodeMemory(config), config.side
+        self.memory, self.side, self.added = CodeMemory(config), config.side, added
         self.patches = nn.ModuleList(Patches(c, config.width, 2**level) for level, c in enumerate(channels))
+        for parameter in (p for patch in self.patches for p in patch.paste.parameters() if added):
+            nn.init.zeros_(parameter)
 
     def tokens(self, feature: torch.Tensor, level: int) -> torch.Tensor:
         "A feature of a scale, cut into patches (raises `UserError`)."
@@ -91,7 +95,7 @@ class AppearanceCodebook(Compensator):
         answer, heard = self.memory(question, context.level, unseen, details=context.details)
         inner = {"question": question, "answer": answer} | ({"attention": heard} if heard is not None else {})
         patches: Any = self.patches[context.level]
-        mended = patches.back(answer)
+        mended = feature + patches.back(answer) if self.added else patches.back(answer)
         return Compensated(mended, details=inner if context.details else None)
 
 # %% ../../nbs/codebooks/55_appearance.ipynb #1ade75de

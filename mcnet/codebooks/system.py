@@ -61,6 +61,7 @@ CODEBOOKS_TINY = {  # keypoints and motion of MCNet's tiny: what those have lear
     "painter": PainterConfig(width=16),
     "flow": FlowConfig(retrieval(128, 16, 4, 8, 1.0), size=32, hidden=32, num_keypoints=12),
     "appearance": retrieval(128, 64, 4, 8, 1.0),
+    "added": True,
 }
 CODEBOOKS_SMALL = CODEBOOKS_TINY | {
     "image_size": 128,
@@ -82,6 +83,7 @@ class CodebooksConfig(Config):
     painter: PainterConfig = PainterConfig()
     flow: FlowConfig | None = FlowConfig()  # None: the flow stays as it is estimated
     appearance: RetrievalConfig | None = RetrievalConfig(TableConfig(width=256), 256, hidden=512)  # None: as warped
+    added: bool = False  # the appearance's answer is added to the warped feature, instead of replacing it (ours)
 
     __post_init__ = check_codebooks
 
@@ -109,7 +111,8 @@ class Codebooks(TalkingHead):
     def __init__(self, config: CodebooksConfig):
         channels = config.painter.channels[::-1]
         step = MotionCodebook(channels, config.flow) if config.flow else None
-        compensator = AppearanceCodebook(channels, config.appearance) if config.appearance else None
+        looks = config.appearance
+        compensator = AppearanceCodebook(channels, looks, added=config.added) if looks else None
         generator = CodebookGenerator(config.painter, compensator, step)
         super().__init__(KeypointDetector(config.keypoints), DenseMotion(config.motion), generator)
         self.config = config
