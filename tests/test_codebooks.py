@@ -19,7 +19,7 @@ from mcnet.memory.outcomes import overhear, with_memories
 
 TINY = CodebooksConfig.tiny()
 SMALL = TINY.replace(
-    image_size=32, painter=PainterConfig(width=8), appearance=retrieval(16, 32, 4, 4),
+    added=False, image_size=32, painter=PainterConfig(width=8), appearance=retrieval(16, 32, 4, 4),
     keypoints=TINY.keypoints.replace(width=8, cap=32, blocks=3), motion=TINY.motion.replace(width=8, cap=32, blocks=3),
     flow=TINY.flow.replace(memory=retrieval(16, 16, 4, 4), size=16, hidden=16),
 )  # fmt: skip

@@ -347,14 +347,20 @@ def test_what_becomes_of_the_picture(opened, twice):
     assert missed[7] == 0 < missed[:7].min()  # nobody hears entry 7
     page.evaluate(f"{ROOT}.choose({{ entry: 6, sort: 'effect' }})")
     assert page.evaluate(f"{ROOT}.order()") == missed.argsort(descending=True, stable=True).tolist()
-    assert f"Without entry 6, the picture moves by {255 * missed[6]:.2g} of 255" in said()
+    assert f"Without entry 6, the picture moves by {255 * missed[6]:.3g} of 255" in said()
     page.get_by_label("silenced").check()
-    assert f"Silenced, the picture moves by {255 * outcome.effect_of('silenced', 'picture'):.2g} of 255" in said()
+    assert f"Silenced, the picture moves by {255 * outcome.effect_of('silenced', 'picture'):.3g} of 255" in said()
     page.locator("canvas[aria-label='entry, by how far it moves the flow']").focus()
     page.keyboard.press("End")
     assert state_of(page)["entry"] == 7 and state_of(page)["control"] == "as learned"
+    page.keyboard.press("Home")
+    assert state_of(page)["entry"] == missed.argmax(), "the bars keep the keyboard"
+    page.get_by_label("keys and values dealt anew").check()
+    order = twice.looks["keys and values dealt anew"][0].order.tolist()
+    assert page.evaluate(f"{ROOT}.order().map((m) => {order}[m])") == missed.argsort(descending=True).tolist()
+    page.get_by_role("radio", name="as learned").check()
     page.locator("select[aria-label='asked with']").select_option("1")
-    assert page.locator(".outcome").is_hidden()
+    assert page.locator(".outcome").is_hidden() and state_of(page)["sort"] == "number"
 
 
 def test_along_time(opened, along):

@@ -16,8 +16,8 @@ from .options import Json, OneWeights, say
 # %% auto #0
 __all__ = ['check_paths', 'explore_command', 'export_command']
 
-# %% ../../nbs/cli/80d_explore.ipynb #aea9b245
-def check_paths(source: Path | None, driving: Path | None, save: Path | None):
+# %% ../../nbs/cli/80d_explore.ipynb #23132742
+def check_paths(source: Path | None, driving: Path | None, save: Path | None, weights: str = ""):
     "What is wrong with the names themselves is said before PyTorch is loaded. Raises `UserError`."
     from mcnet.core import UserError
     from mcnet.doors import check_output, input_file
@@ -28,7 +28,7 @@ def check_paths(source: Path | None, driving: Path | None, save: Path | None):
     if save is not None:
         if save.suffix.lower() not in (".html", ".htm"):
             raise UserError(f"cannot write {save}: a page is something.html; give it that name")
-        check_output(save, [path for path in (source, driving) if path])
+        check_output(save, [path for path in (source, driving, Path(weights)) if path and path.is_file()])
 
 
 def explore_command(
@@ -37,11 +37,11 @@ def explore_command(
     source: Annotated[Path | None, typer.Option(help="Picture to move; a drawn person when not given.")] = None,
     driving: Annotated[Path | None, typer.Option(help="Video whose motion it takes on.")] = None,
     save: Annotated[Path | None, typer.Option(help="Write a page that needs no program, something.html.")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free; a page about codebooks needs none.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = True,
 ):
     "Look into a network's memory in the browser: ask it, change it, see what becomes of the face."
-    check_paths(source, driving, save)
+    check_paths(source, driving, save, weights)
     from mcnet.animation.weights import load_network
     from mcnet.codebooks.system import Codebooks
     from mcnet.explore.engine import Engine

@@ -71,8 +71,9 @@ class AppearanceCodebook(Compensator):
         super().__init__()
         self.memory, self.side, self.added = CodeMemory(config), config.side, added
         self.patches = nn.ModuleList(Patches(c, config.width, 2**level) for level, c in enumerate(channels))
-        for parameter in (p for patch in self.patches for p in patch.paste.parameters() if added):
-            nn.init.zeros_(parameter)
+        for name, parameter in self.patches.named_parameters():
+            if added and ".paste." in name:
+                nn.init.zeros_(parameter)
 
     def tokens(self, feature: torch.Tensor, level: int) -> torch.Tensor:
         "A feature of a scale, cut into patches (raises `UserError`)."

@@ -13,7 +13,7 @@ from torch import nn
 
 from ..baseline.talking_head import detect_both
 from .system import Codebooks
-from ..core import Keypoints, Prediction
+from ..core import Keypoints, Prediction, UserError
 from ..explore.graphs import Graph, SourceGraph, named_points, trace_module
 from ..explore.oracles import draw_subject
 
@@ -31,6 +31,8 @@ class TableGraph(nn.Module):
         parts = {"motion": generator.step, "appearance": generator.compensator}
         memories = {name: getattr(part, "memory", None) for name, part in parts.items()}
         self.memories = {name: memory for name, memory in memories.items() if memory is not None and memory.table}
+        if any(memory.changes for memory in self.memories.values()):
+            raise UserError("a memory of this network is edited, which a graph would forget; give the network as it was")
 
     def forward(
         self,

@@ -8,19 +8,20 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from ..baseline.talking_head import detect_both
 from .flow import to_pixels
 from .retrieval import CodeMemory
 from .system import Codebooks
-from ..core import Prediction, UserError, check_shape
+from ..core import Prediction, UserError, check_numbers
 from ..explore.looks import Asked, View, join_views, look_into
 from ..explore.oracles import Subject
 from ..explore.viewer import as_picture
 from ..memory.outcomes import Made, overhear, try_without
 
 # %% auto #0
-__all__ = ['portraits', 'farthest_frame', 'look_into_tables']
+__all__ = ['LARGEST_TABLES', 'portraits', 'farthest_frame', 'look_into_tables']
 
 # %% ../../nbs/codebooks/58b_looking.ipynb #a767f22f
 @torch.no_grad()
@@ -30,18 +31,21 @@ def portraits(
 ) -> torch.Tensor:  # (M, 3, 8, 8) in [0, 1]
     "Each code by itself: the flow that it says, in the colours of its directions, or what it paints where all say it."
     generator: Any = network.generator
-    part = generator.step if table == "motion" else generator.compensator
-    codes, side = part.memory.table.codes, part.memory.config.side
-    everywhere = codes[:, :, None, None].expand(*codes.shape, side, side)
-    if table == "motion":
-        flows = part.embedding.back(everywhere)
-        made = as_picture(flows, flows.norm(dim=1).max().item())
-    else:
-        made = generator.decoder([part.patches[0].back(everywhere)]).clamp(0, 1)
-    low = made.shape[-1] // 2 - 4
-    return made[..., low : low + 8, low : low + 8]
+    part = {"motion": generator.step, "appearance": generator.compensator}[table]
+    codes, side, made = part.memory.table.codes, part.memory.config.side, []
+    for some in codes.split(32):  # a picture of every code is large
+        everywhere = some[:, :, None, None].expand(*some.shape, side, side)
+        motion = table == "motion"
+        whole = part.embedding.back(everywhere) if motion else generator.decoder([part.patches[0].back(everywhere)])
+        low = max(0, whole.shape[-1] // 2 - 4)
+        made.append(whole[..., low : low + 8, low : low + 8])
+    pictures = torch.cat(made)
+    return as_picture(pictures, pictures.norm(dim=1).max().item())
 
-# %% ../../nbs/codebooks/58b_looking.ipynb #eda33286
+# %% ../../nbs/codebooks/58b_looking.ipynb #7bd4038c
+LARGEST_TABLES = 512  # codes of both; without each of them the frame is painted once
+
+
 @torch.no_grad()
 def farthest_frame(
     network: Codebooks,
@@ -60,8 +64,13 @@ def look_into_tables(
     title: str = "Two tables of codes",
 ) -> View:
     "Both tables, asked at every scale by one frame; and the frame once without each code (raises `UserError`)."
+    if not isinstance(network, Codebooks) or network.training:
+        raise UserError("only a network with codebooks has tables to look into; give one, after its eval()")
     for picture, name in ((source, "the source"), (driving, "the driving frame")):
-        check_shape(picture, f"1 3 {network.config.image_size} {network.config.image_size}", name)
+        check_numbers(picture, f"1 3 {network.config.image_size} {network.config.image_size}", name, limits=(0, 1))
+    codes = sum(len(part.table.codes) for part in network.modules() if isinstance(part, CodeMemory) and part.table)
+    if codes > LARGEST_TABLES:
+        raise UserError(f"this network has {codes:,} codes, and a page shows {LARGEST_TABLES} at most; take a smaller one")
     points = detect_both(network.detector, source, driving)
     features, coarse = network.encode(source), network.motion(source, *points)
 
@@ -71,7 +80,8 @@ def look_into_tables(
     def make() -> Made:
         made = run()
         flow = to_pixels((made.motion.deformations or (made.motion.deformation,))[-1])[0]
-        return {"picture": made.image[0], "flow": flow * (source.shape[-1] / flow.shape[-1])}
+        small = F.interpolate(made.image, min(source.shape[-1], 64), mode="area")[0]
+        return {"picture": small, "flow": flow * ((source.shape[-1] - 1) / (flow.shape[-1] - 1))}
 
     with overhear(network) as asked:
         picture, views = run().image[0], []

@@ -158,6 +158,8 @@ def count_codes(
     pairs: Iterable[Pair],
 ) -> dict[str, Usage]:  # "motion, soft", "motion, nearest", the same two of appearance; nothing where no table is
     "How many codes are heard by the soft readers, and how many are nearest to what is said, at all scales together."
+    if network.training:
+        raise UserError("a network that is being trained counts other statistics; call its eval() first")
     generator: Any = network.generator
     found: dict[str, list[Reading]] = {}
     for pair in pairs:

@@ -61,6 +61,8 @@ def open_network(
         raise UserError(f"there is no config called {shape}; choose {', '.join(SHAPES)}")
     kind, name = SHAPES[shape or "tiny"]
     config = getattr(find_kind(kind).config, name)()
+    if kind == "codebooks" and size not in (None, config.image_size):
+        raise UserError(f"{shape} has one size, {config.image_size}; leave --size out")
     return build(config.replace(image_size=size) if size else config)
 
 # %% ../../nbs/evaluation/31f_experiment.ipynb #627cfc06

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..core import ANY_NUMBER, UserError, check_names, check_numbers
+from ..core import ANY_NUMBER, UserError, check_names, check_numbers, printable
 from .graphs import place_order
 from .surgery import is_number
 from ..memory.outcomes import COPIES, Outcome
@@ -165,11 +165,12 @@ def look_into(
         raise UserError(f"a view was to be made of {given}; give a Memory, and at least one Asked((…,)) to ask it")
     first = [look_once(memory, one) for one in asked]
     asked = tuple(one.checked(len(look.shares)) for one, look in zip(asked, first))
-    most, title = max(look.shares.shape[1] for look in first), check_names([title], "the title")[0]
+    most, title = max(look.shares.shape[1] for look in first), printable(check_names([title], "the title")[0])
     names = None if names is None else check_names(names, "the names of entries")
     pictures = None if pictures is None else _plain(pictures, "M 3 h w", "the pictures of entries", (0, 1))
-    made = {f"outcome's {name}": tensor for name, tensor in (outcome.without if outcome else {}).items()}
-    for word, things in {"names": names, "pictures": pictures, **made}.items():  # where fewer are heard: the first ones
+    if outcome is not None and (not isinstance(outcome, Outcome) or outcome.entries != tuple(range(most))):
+        raise UserError(f"the outcome is not of these {most} entries; give what try_without makes of all of them")
+    for word, things in (("names", names), ("pictures", pictures)):  # where fewer are heard, they have the first ones
         if things is not None and len(things) < most:
             raise UserError(f"{word} speaks of {len(things)} entries, but there are {most}; give one for each")
     looks = {"as learned": tuple(_dressed(look, "as learned", pictures) for look in first)}
@@ -188,9 +189,11 @@ def _dressed(look: Look, control: str, pictures: torch.Tensor | None) -> Look:
 
 # %% ../../nbs/explore/49c_looks.ipynb #3a4c90a4
 def check_view(view: View) -> View:
-    "A view, not what it is made of (raises `UserError`)."
+    "A view, not what it is made of, and all of it (raises `UserError`)."
     if not isinstance(view, View):
         raise UserError(f"{type(view).__name__} is no view; give what look_into makes of a memory")
+    if [*view.looks] != [*COPIES] or len(view.outcomes) not in (0, len(view.asked)):
+        raise UserError("this view lacks controls or outcomes; give it as look_into made it")
     return view
 
 
@@ -209,5 +212,5 @@ def join_views(
     looks = {control: tuple(look for view in views for look in view.looks[control]) for control in COPIES}
     usage = tuple(usage for view in views for usage in view.usage)
     outcomes = tuple(outcome for view in views for outcome in view.outcomes or (None,) * len(view.asked))
-    title = check_names([title], "the title")[0]
+    title = printable(check_names([title], "the title")[0])
     return View(title, asked, looks, usage, names or None, outcomes if any(outcomes) else ())

@@ -26,7 +26,7 @@ from ..memory.protocol import perplexity
 from ..plots import contact_sheet, flow_colours, setup, show_image
 
 # %% auto #0
-__all__ = ['VIEWER_PARTS', 'STYLES', 'LARGEST_VIEW', 'as_picture', 'measured', 'draw_view', 'viewer_text', 'describe_view',
+__all__ = ['VIEWER_PARTS', 'STYLES', 'LARGEST_VIEW', 'as_picture', 'unit_of', 'draw_view', 'viewer_text', 'describe_view',
            'view_html', 'write_viewer', 'MemoryViewer']
 
 # %% ../../nbs/explore/49d_viewer.ipynb #8d6f2952
@@ -120,17 +120,17 @@ def _show_controls(view: View, asked: int, ax):
 # %% ../../nbs/explore/49d_viewer.ipynb #f06caa61
 def as_picture(
     made: torch.Tensor,  # (..., 3, h, w), or flows (..., 2, h, w) in pixels
-    limit: float,  # length of a flow that gets full colour
+    limit: float,  # length of a flow that gets full colour; 0: nothing moves
 ) -> torch.Tensor:  # (..., 3, h, w) in [0, 1]
     "A picture as it is, a flow in the colours of its directions."
     if made.shape[-3] == 3:
         return made.clamp(0, 1)
     offsets = made.movedim(-3, -1)  # (..., h, w, 2)
-    colours = torch.as_tensor(flow_colours(offsets.flatten(0, -3), limit)).float()  # (rows of all flows, w, 3)
+    colours = torch.as_tensor(flow_colours(offsets.flatten(0, -3), limit or 1.0)).float()  # (rows of all flows, w, 3)
     return colours.reshape(*offsets.shape[:-1], 3).movedim(-1, -3)
 
 
-def measured(made: Made, name: str) -> tuple[str, float]:  # unit, and how many of it are 1
+def unit_of(made: Made, name: str) -> tuple[str, float]:  # unit, and how many of it are 1
     "Colours move by grey levels of 255, flows by pixels."
     return ("px", 1.0) if len(made[name]) == 2 else ("of 255", 255.0)
 
@@ -139,10 +139,10 @@ def _show_outcome(view: View, outcome: Outcome, axes):
     "What is made, where it moves without the entry that is missed most, and how far it moves without each."
     made = outcome.controls["as learned"]
     name = next(iter(made))
-    before, effects, (unit, scale) = made[name], outcome.effects(name), measured(made, name)
-    worst, limit = int(effects.argmax()), before.abs().max().item() or 1.0
+    before, effects, (unit, scale) = made[name], outcome.effects(name), unit_of(made, name)
+    worst, limit = int(effects.argmax()), before.abs().max().item()
     show_image(as_picture(before, limit), axes[0], f"what is made: {name}")
-    title = f"without {view.entry(worst)} it moves by {scale * effects[worst]:.2g} {unit}"
+    title = f"without {view.entry(worst)} it moves by {scale * effects[worst]:.3g} {unit}"
     where = scale * where_moved(outcome.without[name][worst], before)
     show_map(where, "energy", axes[1], f"{title}, at most {where.max():.3g}", bar=False)
     axes[2].stairs((scale * effects).numpy(), fill=True)
@@ -159,8 +159,15 @@ def draw_view(
     looks = check_view(view).looks["as learned"]
     look = looks[check_index(asked, len(looks), "asked")]
     question = view.first(asked) if question is None else check_index(question, len(look.shares), "question")
-    shares, usage = look.shares, view.usage[asked]
     outcome = view.outcomes[asked] if view.outcomes else None
+    with plt.rc_context({"text.parse_math": False}):  # a $ in a name is a $
+        return _draw_panels(view, asked, question, outcome)
+
+# %% ../../nbs/explore/49d_viewer.ipynb #7b3779ce
+def _draw_panels(view: View, asked: int, question: int, outcome: Outcome | None):
+    "All panels of a still."
+    look, usage = view.looks["as learned"][asked], view.usage[asked]
+    shares = look.shares
     figure = plt.figure(figsize=(12, 8.4 if outcome else 5.6))
     grid = figure.add_gridspec(3 if outcome else 2, 3, width_ratios=[1, 1.25, 1.25])
     figure.suptitle(view.title)
@@ -230,10 +237,10 @@ def _describe_outcome(outcome: Outcome | None, arrays: _Arrays) -> dict[str, Any
     told: dict[str, Any] = {}
     for name, before in (outcome.controls["as learned"] if outcome else {}).items():
         assert outcome is not None
-        unit, scale = measured(outcome.controls["as learned"], name)
+        unit, scale = unit_of(outcome.controls["as learned"], name)
         every = torch.cat([torch.stack([outcome.controls[control][name] for control in COPIES]), outcome.without[name]])
         where = scale * where_moved(every, before)[:, None]  # (controls + M, 1, h, w)
-        most, limit = where.amax((1, 2, 3)), before.abs().max().item() or 1.0
+        most, limit = where.amax((1, 2, 3)), before.abs().max().item()
         told[name] = {
             "unit": unit, "pictures": arrays.keep(as_picture(every, limit), pixels=True), "most": arrays.keep(most),
             "where": arrays.keep(where / most.clamp(min=1e-12)[:, None, None, None], pixels=True),

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import torch
 from torch import nn
 
-from ..core import UserError, check_index, check_numbers
+from ..core import ANY_NUMBER, UserError, check_index, check_numbers
 from .protocol import Memory
 
 # %% auto #0
@@ -28,10 +29,17 @@ def overhear(
     memories = {name: part for name, part in network.named_modules() if isinstance(part, Memory)}
     asked: dict[str, list[tuple]] = {name: [] for name in memories}
 
-    def listening(name: str) -> Callable[[nn.Module, tuple], None]:
-        return lambda _, question: asked[name].append(question)
+    def listening(name: str, takes: inspect.Signature) -> Callable[[nn.Module, tuple, dict], None]:
+        def listen(_: nn.Module, given: tuple, named: dict):
+            known = {word: thing for word, thing in named.items() if word in takes.parameters}
+            asked[name].append(takes.bind(*given, **known).args)
 
-    hooks = [part.register_forward_pre_hook(listening(name)) for name, part in memories.items()]
+        return listen
+
+    hooks = [
+        part.register_forward_pre_hook(listening(name, inspect.signature(part.read)), with_kwargs=True)
+        for name, part in memories.items()
+    ]
     try:
         yield asked
     finally:
@@ -54,9 +62,10 @@ class Outcome(NamedTuple):
     "What a network makes with a memory as it is, under each control, and without each of the entries."
 
     controls: dict[str, Made]  # control -> what is made
-    without: Made  # name -> (M, 3 or 2, h, w), where the value of one entry is zero
+    without: Made  # name -> (n, 3 or 2, h, w), where the value of one entry is zero
+    entries: tuple[int, ...]  # which n entries
 
-    def effects(self, name: str) -> torch.Tensor:  # (M,): of 1 for a picture, in pixels for a flow
+    def effects(self, name: str) -> torch.Tensor:  # (n,): of 1 for a picture, in pixels for a flow
         "How far each entry moves what is made, on the mean over all places."
         return where_moved(self.without[name], self.controls["as learned"][name]).mean((-2, -1))
 
@@ -82,33 +91,54 @@ def try_without(
     entries: Sequence[int] | None = None,  # which to take out, one at a time; all when not given
 ) -> Outcome:
     "Run a network with each control, and once without each entry of a memory (raises `UserError`)."
-    memory = dict(network.named_modules()).get(place)
-    if not isinstance(memory, Memory):
-        known = [name for name, part in network.named_modules() if isinstance(part, Memory)]
-        raise UserError(f"{place!r} is no memory of this network; it has {', '.join(map(repr, known)) or 'none'}")
+    memories = _memories(network)
+    if place not in memories:
+        raise UserError(f"{place!r} is no memory of this network; it has {', '.join(map(repr, memories)) or 'none'}")
+    memory = memories[place]
 
     def made_with(other: Memory) -> Made:
-        network.set_submodule(place, other)
+        _put(network, memory, other)
         try:
-            return {name: _checked(made, name) for name, made in make().items()}
+            return _checked(make())
         finally:
-            network.set_submodule(place, memory)
+            _put(network, other, memory)
 
     def silent(entry: int) -> Callable[[torch.Tensor], torch.Tensor]:
         return lambda values: values.index_fill(1, torch.tensor(entry, device=values.device), 0)
 
-    count = len(next(iter(memory.stored().values())))
-    chosen = range(count) if entries is None else [check_index(entry, count, "an entry") for entry in entries]
+    count = max(map(len, memory.stored().values()), default=0)
+    chosen = [check_index(entry, count, "an entry") for entry in (range(count) if entries is None else entries)]
+    if not chosen:
+        raise UserError(f"no entry is to be taken out of {count}; give at least one of a memory that has some")
+    controls = {control: made_with(copied(memory)) for control, copied in COPIES.items()}
     without = [made_with(memory.edited({"value": silent(entry)})) for entry in chosen]
-    stacked = {name: torch.stack([made[name] for made in without]) for name in without[0]}
-    return Outcome({control: made_with(copied(memory)) for control, copied in COPIES.items()}, stacked)
+    shapes = [{name: tensor.shape for name, tensor in made.items()} for made in (*controls.values(), *without)]
+    if any(each != shapes[0] for each in shapes):
+        raise UserError("the function that runs the network makes other things each time; let names and sizes stay")
+    stacked = {name: torch.stack([made[name] for made in without]) for name in shapes[0]}
+    return Outcome(controls, stacked, tuple(chosen))
+
+# %% ../../nbs/memory/17b_outcomes.ipynb #1affe2e4
+def _checked(made: Made) -> Made:
+    "Pictures and flows (raises `UserError`)."
+    if not isinstance(made, dict) or not made or not all(isinstance(name, str) for name in made):
+        raise UserError("the function that runs the network must give pictures or flows by name, in a dictionary")
+    for name, thing in made.items():
+        flow = isinstance(thing, torch.Tensor) and thing.ndim == 3 and len(thing) == 2
+        check_numbers(thing, f"{2 if flow else 3} h w", name, limits=ANY_NUMBER if flow else (-0.001, 1.001))
+    return {name: thing.detach().float().cpu().clone() for name, thing in made.items()}
 
 
-def _checked(made: torch.Tensor, name: str) -> torch.Tensor:
-    "A picture or a flow (raises `UserError`)."
-    channels = made.shape[0] if isinstance(made, torch.Tensor) and made.ndim == 3 else 3
-    check_numbers(made, f"{2 if channels == 2 else 3} h w", name)
-    return made.detach().float().cpu()
+def _memories(network: nn.Module) -> dict[str, Memory]:
+    "Every memory inside of a network, by place; one that stands in several places by each."
+    parts = network.named_modules(remove_duplicate=False)
+    return {place: part for place, part in parts if isinstance(part, Memory) and place}
+
+
+def _put(network: nn.Module, old: nn.Module, new: nn.Module):
+    "Wherever one part stands, another takes its place."
+    for place in [place for place, part in network.named_modules(remove_duplicate=False) if part is old]:
+        network.set_submodule(place, new)
 
 # %% ../../nbs/memory/17b_outcomes.ipynb #a427219f
 def with_memories(
@@ -117,11 +147,12 @@ def with_memories(
 ) -> Network:  # a copy
     "A network all of whose memories are changed: for scores with and without (raises `UserError` where it has none)."
     twin = copy.deepcopy(network)
-    names = [name for name, part in network.named_modules() if isinstance(part, Memory)]
-    if not names:
+    memories = {id(memory): memory for memory in _memories(twin).values()}
+    if not memories:
         raise UserError("this network has no memory to change; take one that has")
-    for name in names:
-        part = network.get_submodule(name)
-        assert isinstance(part, Memory)
-        twin.set_submodule(name, change(part))
+    for memory in memories.values():
+        other = change(memory)
+        if not isinstance(other, Memory):
+            raise UserError(f"the change of a memory gives {type(other).__name__}; let it give a memory")
+        _put(twin, memory, other)
     return twin

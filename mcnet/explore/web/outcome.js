@@ -3,7 +3,7 @@
 function outcomePanel(viewer, act) {
   const words = element("output", { class: "facts", "aria-live": "polite" }), rows = element("div", { class: "made" });
   const box = element("section", { class: "outcome", "aria-label": "what becomes of the picture" }, element("h3", {}, "What becomes of the picture"), words, rows);
-  const parts = {};  // by name of what is made
+  const parts = new Map(), plain = (x) => String(Number(x.toPrecision(3)));  // by name of what is made
   const part = (name) => {
     const canvas = () => canvasOf(""), before = canvas(), after = canvas(), where = canvas(), legend = element("span", { class: "legend" });
     const figures = [before, after, where].map((inner) => element("figure", {}, element("figcaption", {}), element("div", { class: "frame" }, inner)));
@@ -19,21 +19,24 @@ function outcomePanel(viewer, act) {
     box.hidden = !outcome;
     if (!outcome) return;
     const number = spared ? controls.length + entry : controls.indexOf(control), name = spared ? `without ${viewer.entryName(entry)}` : control;
-    rows.replaceChildren(...Object.entries(outcome).map(([made, { unit, pictures, where, most, effects }]) => {
-      const { whole, before, after, where: map, legend, captions, bars } = (parts[made] ??= part(made)), size = pictures.shape.slice(1), area = size.reduce((a, b) => a * b, 1);
+    const order = viewer.order(), effect = viewer.effects;
+    const drawn = Object.entries(outcome).map(([made, { unit, pictures, where, most, effects }]) => {
+      if (!parts.has(made)) parts.set(made, part(made));
+      const { whole, before, after, where: map, legend, captions, bars } = parts.get(made), size = pictures.shape.slice(1), area = size.reduce((a, b) => a * b, 1);
       const one = (n) => ({ shape: size, data: pictures.data.subarray(n * area, (n + 1) * area) }), [, , height, width] = where.shape;
       drawPicture(before, one(0));
       drawPicture(after, one(number));
       drawMap(map, where.data.subarray(number * height * width, (number + 1) * height * width), height, width, sequential.data, 0, 1);
       [`${made}, as learned`, `${made}, ${name}`, "where it moves"].forEach((text, n) => { captions[n].textContent = text; });
       [before, after, map].forEach((canvas, n) => canvas.setAttribute("aria-label", captions[n].textContent));
-      legend.replaceChildren(...legendOf(sequential.data, "0", `${most.data[number].toPrecision(2)} ${unit}`));
-      const each = Float32Array.from(viewer.order(), (m) => effects.data[controls.length + m]);
-      bars.caption.textContent = `how far the ${made} moves without each entry: at most ${largestOf(each).toPrecision(2)} ${unit}`;
-      bars.draw((canvas) => drawBars(canvas, each, largestOf(each), bars.canvas ? viewer.order().indexOf(entry) : 0), `${viewer.entryName(entry)}: ${effects.data[controls.length + entry].toPrecision(2)} ${unit}`);
+      legend.replaceChildren(...legendOf(sequential.data, "0", `${plain(most.data[number])} ${unit}`));
+      const alone = effect(made), each = Float32Array.from(order, (m) => alone[m]);
+      bars.caption.textContent = `how far the ${made} moves without each entry: at most ${plain(largestOf(each))} ${unit}`;
+      bars.draw((canvas) => drawBars(canvas, each, largestOf(each), order.indexOf(entry)), `${viewer.entryName(entry)}: ${plain(alone[entry])} ${unit}`);
       return whole;
-    }));
-    const moves = Object.entries(outcome).map(([made, { unit, effects }]) => `the ${made} moves by ${effects.data[number].toPrecision(2)} ${unit}`);
+    });
+    if (drawn.length !== rows.children.length || drawn.some((row, n) => row !== rows.children[n])) rows.replaceChildren(...drawn);  // else the focus is lost
+    const moves = Object.entries(outcome).map(([made, { unit, effects }]) => `the ${made} moves by ${plain(effects.data[number])} ${unit}`);
     words.textContent = `${name[0].toUpperCase()}${name.slice(1)}, ${moves.join(", ")}, on the mean over all places.`;
   } };
 }

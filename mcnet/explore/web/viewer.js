@@ -4,7 +4,7 @@ const CONTROL_WORDS = {
   "as learned": "as it is", "silenced": "every value is zero", "same answer": "every value is the mean of all",
   "values dealt anew": "each value belongs to another key", "keys and values dealt anew": "each entry stands in another's place",
 };
-const SORTS = { number: "number", use: "how often they are heard", share: "what this question hears", effect: "how far the picture moves without them" };
+const SORTS = { number: "number", use: "how often they are heard", share: "what this question hears", effect: "what moves most without them" };
 const SHOWN = 5;  // entries that a question hears most
 const BAR = "#2f80c8", ANOTHER = "#d55e00";  // seen on white and on black
 
@@ -41,9 +41,10 @@ function createViewer(setup) {
     return total;
   };
   viewer.outcome = () => (Object.keys(setup.outcomes[viewer.state.asked]).length ? setup.outcomes[viewer.state.asked] : null);
-  viewer.effects = () => {
-    const [first] = Object.values(viewer.outcome() ?? {});
-    return first && first.effects.data.subarray(setup.controls.length);
+  viewer.effects = (name = Object.keys(viewer.outcome() ?? {})[0]) => {  // of the entries as they stand; where nothing is made, none
+    if (name === undefined || !viewer.outcome()) return undefined;
+    const own = viewer.outcome()[name].effects.data.subarray(setup.controls.length);
+    return Float32Array.from({ length: viewer.entries() }, (_, m) => own[viewer.look().order?.[m] ?? m]);
   };
   viewer.moved = () => viewer.look().moved.data;
   viewer.kind = () => viewer.look().entries[viewer.state.kind];
@@ -68,6 +69,7 @@ function createViewer(setup) {
     next.asked = number(next.asked, setup.asked.length);
     if (!setup.controls.includes(next.control)) next.control = viewer.state.control;
     if (!Object.hasOwn(SORTS, next.sort)) next.sort = viewer.state.sort;
+    if (next.sort === "effect" && !Object.keys(setup.outcomes[next.asked]).length) next.sort = "number";
     if (patch.question === undefined) next.question = samePlace(setup.asked[viewer.state.asked].grid, setup.asked[next.asked].grid, next.question);
     if (patch.entry === undefined) next.entry = sameEntry(setup.looks, viewer.state, next);
     const { shares, entries } = setup.looks[next.control][next.asked];
