@@ -3,8 +3,11 @@
     python scripts/train_weights.py tiny-synthetic --out runs/tiny-synthetic --vgg FOLDER
     python scripts/train_weights.py tiny --out runs/tiny --vgg FOLDER --clips FOLDER
     python scripts/train_weights.py small --out runs/small --vgg FOLDER --clips FOLDER
-    python scripts/train_weights.py codebooks-tiny --out runs/codebooks-tiny --vgg FOLDER --clips FOLDER \
-        --init mcnet/assets/tiny.safetensors --batch-size 8 --steps 4000 \
+    python scripts/train_weights.py codebooks-tiny --out runs/codebooks-1 --vgg FOLDER --clips FOLDER \
+        --init mcnet/assets/tiny.safetensors --part generator --batch-size 8 --steps 1000 --warmup 0.05 \
+        --focus 30 --perceptual 0 --close-up 0 --energy 0
+    python scripts/train_weights.py codebooks-tiny --out runs/codebooks-2 --vgg FOLDER --clips FOLDER \
+        --init runs/codebooks-1/weights.safetensors --batch-size 8 --steps 500 --rate 4e-4 \
         --focus 30 --perceptual 8 --close-up 6 --energy 40
 
     python scripts/train_weights.py small --out runs/small-long --vgg FOLDER --clips FOLDER \

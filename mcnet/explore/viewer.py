@@ -144,7 +144,7 @@ def _show_outcome(view: View, outcome: Outcome, axes):
     show_image(as_picture(before, limit), axes[0], f"what is made: {name}")
     title = f"without {view.entry(worst)} it moves by {scale * effects[worst]:.3g} {unit}"
     where = scale * where_moved(outcome.without[name][worst], before)
-    show_map(where, "energy", axes[1], f"{title}, at most {where.max():.3g}", bar=False)
+    show_map(where, "energy", axes[1], title, bar=False)
     axes[2].stairs((scale * effects).numpy(), fill=True)
     silent = scale * outcome.effect_of("silenced", name)
     axes[2].set(title=f"how far it moves without each; silent: {silent:.3g}", xlabel="entry", ylabel=unit)
