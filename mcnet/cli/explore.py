@@ -37,7 +37,7 @@ def explore_command(
     source: Annotated[Path | None, typer.Option(help="Picture to move; a drawn person when not given.")] = None,
     driving: Annotated[Path | None, typer.Option(help="Video whose motion it takes on.")] = None,
     save: Annotated[Path | None, typer.Option(help="Write a page that needs no program, something.html.")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free; a page about codebooks needs none.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free (codebooks need none).")] = 0,
     browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = True,
 ):
     "Look into a network's memory in the browser: ask it, change it, see what becomes of the face."

@@ -32,7 +32,7 @@ class TableGraph(nn.Module):
         memories = {name: getattr(part, "memory", None) for name, part in parts.items()}
         self.memories = {name: memory for name, memory in memories.items() if memory is not None and memory.table}
         if any(memory.changes for memory in self.memories.values()):
-            raise UserError("a memory of this network is edited, which a graph would forget; give the network as it was")
+            raise UserError("a memory of this network is edited, which a graph would forget; give it unedited")
 
     def forward(
         self,

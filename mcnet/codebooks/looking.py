@@ -55,7 +55,7 @@ def farthest_frame(
     apart = network.detect_keypoints(subject.driving).value - network.detect_keypoints(subject.source).value
     return subject.driving[apart.norm(dim=-1).mean(1).argmax()][None]
 
-
+# %% ../../nbs/codebooks/58b_looking.ipynb #73aaf088
 @torch.no_grad()
 def look_into_tables(
     network: Codebooks,  # in `eval`
@@ -70,7 +70,7 @@ def look_into_tables(
         check_numbers(picture, f"1 3 {network.config.image_size} {network.config.image_size}", name, limits=(0, 1))
     codes = sum(len(part.table.codes) for part in network.modules() if isinstance(part, CodeMemory) and part.table)
     if codes > LARGEST_TABLES:
-        raise UserError(f"this network has {codes:,} codes, and a page shows {LARGEST_TABLES} at most; take a smaller one")
+        raise UserError(f"this network has {codes:,} codes, a page shows {LARGEST_TABLES} at most; take a smaller one")
     points = detect_both(network.detector, source, driving)
     features, coarse = network.encode(source), network.motion(source, *points)
 
