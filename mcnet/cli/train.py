@@ -17,7 +17,7 @@ from .options import Device, Json, Seed, VideoCrop, check_folder, progress_bar
 __all__ = ['SHAPE', 'LIMIT', 'train_command']
 
 # %% ../../nbs/cli/80c_train.ipynb #5171397e
-SHAPE = "Shape of a new network: tiny, small, codebooks-tiny …; a wrong name lists all."
+SHAPE = "Shape of a new network: tiny, small, codebooks-tiny ...; a wrong name lists all."
 LIMIT = "Stop after so many; 0 = no limit."
 
 
