@@ -5,6 +5,7 @@
     python scripts/measure.py faces tiny --data FOLDER     # the same pairs, seen by face tools and a perceptual loss
     python scripts/measure.py detail tiny --data FOLDER    # the same pairs at 256 pixels, with and without --detail
     python scripts/measure.py cross tiny --data FOLDER     # 5 test stills x 5 test clips through `mcnet animate`
+    python scripts/measure.py beside codebooks-tiny --rivals tiny mcnet-partner=FILE --data FOLDER  # pair by pair
 
 FOLDER has MANIFEST.json, clips/, stills/ and weights/. `real` needs `pip install mediapipe`, `faces` and `cross` also
 `pip install 'mcnet[dlib]'`. Tables go to stdout, the same numbers to data/scores-KIND-NAME.json.
@@ -28,9 +29,11 @@ from mcnet.data.pairs import ListedPairs, read_pair_list
 from mcnet.evaluation.judges import DlibJudge, MediapipeJudge, embedding_cosine, follow, openings
 from mcnet.evaluation.metrics import (
     blurred,
+    bootstrap_mean,
     copy_source,
     motion_correlation,
     predicting,
+    psnr,
     score_pairs,
     thirds,
 )
@@ -196,13 +199,33 @@ def cross(model, options) -> dict:
     return {"median correlation": median, "results": table}
 
 
+def beside(model, options) -> dict:
+    "How much better the network is than others, in decibels: differences of the fixed pairs, intervals over people."
+    with (DATA / "pairs_real_test.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    pairs = list(ListedPairs(read_pair_list(DATA / "pairs_real_test.csv"), options.data, model.config.image_size, 40))
+    groups, people = thirds(torch.tensor([float(row["motion_percent"]) for row in rows])), {}
+    who = torch.tensor([people.setdefault(row["identity"], len(people)) for row in rows])
+    decibels = lambda network: torch.cat([psnr(predicting(network)(*pair[:2]), pair.driving) for pair in pairs])
+    ours, table = decibels(model), {}
+    for rival in options.rivals:
+        name, _, path = rival.partition("=")
+        apart = ours - decibels(Animator.from_pretrained(path or name, device="cpu").network)
+        table[name] = {group: bootstrap_mean(apart[chosen], who[chosen]) for group, chosen in groups.items()}
+        print(name, {group: [round(value, 3) for value in row] for group, row in table[name].items()})
+    return table
+
+
 def main():
-    kinds = {"synthetic": synthetic, "real": real, "faces": faces, "detail": detail, "cross": cross}
+    kinds = {
+        "synthetic": synthetic, "real": real, "faces": faces, "detail": detail, "cross": cross, "beside": beside,
+    }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=kinds)
     parser.add_argument("name", help="registered name; also names the result's file")
     parser.add_argument("--weights", help="path of other weights to measure under this name")
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--rivals", nargs="*", default=[], help="NAME or NAME=FILE of other weights, for `beside`")
     parser.add_argument("--keep", type=Path, help="folder for the videos of `cross`")
     options = parser.parse_args()
     if options.kind != "synthetic" and not options.data:

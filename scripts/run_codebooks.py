@@ -1,6 +1,6 @@
 """The trials of the codebooks: what each part is worth on drawn people, seed by seed.
 
-    python scripts/run_codebooks.py --seeds 4 --cache runs/cache      # five minutes a run on one core
+    python scripts/run_codebooks.py --seeds 3 --cache runs/cache      # four minutes a run on one core
 
 One detector and one dense motion, trained once on the truth of the renderer and then held still, give every network
 the same imperfect flow M⁰. What stands behind them is trained from the same start on the picture alone: nobody is told
@@ -16,14 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from mcnet.baseline.compensator import Compensator, refine_motion, warp_feature
 from mcnet.baseline.layers import count_parameters
 from mcnet.baseline.talking_head import OnlyWarped, TalkingHead
-from mcnet.codebooks.encoder import PainterConfig
 from mcnet.codebooks.players import CodebookPrediction, CodebookWeights, codebook_terms, count_codes
-from mcnet.codebooks.retrieval import RetrievalConfig
+from mcnet.codebooks.retrieval import RetrievalConfig, RetrievalLayer
 from mcnet.codebooks.system import Codebooks, CodebooksConfig, retrieval
 from mcnet.core import Compensated, Context, Motion, Pair
 from mcnet.doors import atomic_path
@@ -35,13 +35,14 @@ from mcnet.training.recipes import TrainConfig
 from mcnet.training.terms import LossWeights, Player, generator_player, picture_terms
 
 FOLDER = Path(__file__).parents[1] / "data" / "codebooks"
-SIZE, STEPS, BATCH = 32, 400, 12
+SIZE, STEPS, BATCH = 32, 300, 12
 TINY = CodebooksConfig.tiny()
-FULL = CodebooksConfig(
-    image_size=SIZE, painter=PainterConfig(width=8, blocks=1),
+FULL = TINY.replace(
+    image_size=SIZE, painter=TINY.painter.replace(width=8, blocks=1),
     keypoints=TINY.keypoints.replace(width=12, cap=64, blocks=3),
     motion=TINY.motion.replace(width=16, cap=64, blocks=3),
-    flow=TINY.flow.replace(memory=retrieval(64, 16, 4, 4), size=16, hidden=24), appearance=retrieval(64, 32, 4, 4),
+    flow=TINY.flow.replace(memory=retrieval(64, 16, 4, 4, 1.0), size=16, hidden=24),
+    appearance=retrieval(64, 32, 4, 4, 1.0),
 )  # fmt: skip
 LOSSES = LossWeights(perceptual=0.0, l1=20.0, warped=5.0)
 
@@ -82,18 +83,39 @@ class DeepestAppearance(Compensator):
         return self.inner(feature, context) if context.level == 0 else Compensated(feature)
 
 
+class CosineAsking(nn.Module):
+    "Attention by the angle alone, with a learned sharpness for each head: short codes do not make everybody alike."
+
+    def __init__(self, like: nn.MultiheadAttention):
+        super().__init__()
+        width, self.heads = like.embed_dim, like.num_heads
+        self.question, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        for linear, weight in zip((self.question, self.key, self.value), like.in_proj_weight.chunk(3), strict=True):
+            linear.load_state_dict({"weight": weight, "bias": torch.zeros(width)})
+        self.said, self.sharpness = like.out_proj, nn.Parameter(torch.full((self.heads, 1, 1), 10.0))
+
+    def forward(self, tokens: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, need_weights: bool):
+        heads = lambda linear, words: linear(words).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        asked, heard = F.normalize(heads(self.question, tokens), dim=-1), F.normalize(heads(self.key, keys), dim=-1)
+        shares = (self.sharpness * asked @ heard.mT).softmax(-1)  # (B, heads, N, m)
+        answer = self.said((shares @ heads(self.value, values)).transpose(1, 2).flatten(2))
+        return answer, shares.mean(1) if need_weights else None
+
+
 VARIANTS = {
     "full": FULL,
     "no flow": FULL.replace(flow=None),
     "no appearance": FULL.replace(appearance=None),
     "neither": FULL.replace(flow=None, appearance=None),
     "no tables": asked(RetrievalConfig.without_table),
-    "loud": tabled(spread=1.0),
+    "cosine": FULL,
+    "no side paths": FULL,
+    "deepest alone": FULL,
     "disjoint": tabled(allocation="disjoint"),
     "all codes": tabled(allocation="all"),
-    "deepest alone": FULL,
-    "no side paths": FULL,
-    "added": FULL.replace(added=True),
+    "born quiet": tabled(spread=0.0),
+    "replaced": FULL.replace(added=False),
+    "paints all": FULL.replace(painter=FULL.painter.replace(composite=False)),
 }
 SHOWN = "full", "no tables", "neither"  # kept to be looked at
 UNPAID = CodebookWeights(motion_codes=0.0, motion_said=0.0, appearance_codes=0.0)
@@ -105,7 +127,7 @@ def build(name: str, seed: int, estimator: Codebooks) -> Codebooks:
     start = Codebooks(FULL).state_dict()
     network = Codebooks(VARIANTS[name])
     mine = network.state_dict()
-    own = {"loud": ".table.codes", "added": ".paste."}.get(name, "none")  # how they are born is the point
+    own = {"born quiet": ".table.codes", "replaced": ".paste."}.get(name, "none")  # how they are born is the point
     fits = lambda key, tensor: key in start and start[key].shape == tensor.shape and own not in key
     network.load_state_dict({key: start[key] if fits(key, tensor) else tensor for key, tensor in mine.items()})
     for part in ("detector", "motion"):
@@ -113,6 +135,10 @@ def build(name: str, seed: int, estimator: Codebooks) -> Codebooks:
     if name == "deepest alone":
         network.generator.step = DeepestStep(network.generator.step)
         network.generator.compensator = DeepestAppearance(network.generator.compensator)
+    if name == "cosine":
+        for layer in network.modules():
+            if isinstance(layer, RetrievalLayer):
+                layer.codes = CosineAsking(layer.codes)
     return network
 
 
@@ -152,14 +178,15 @@ def train_network(network: Codebooks, pairs: FacePairs, seed: int, weights: Code
 
 @torch.no_grad()
 def judge(network: Codebooks, judges: FacePairs) -> dict[str, list]:
-    "One row per person: decibels in the picture and in the hole, flow errors M⁰ … M⁴ in pixels, occlusion."
+    "One row per person: decibels of picture, hole and warped source, flow errors M⁰ … M⁴ in pixels, occlusion."
     network.eval()
-    rows = {"psnr": [], "hole": [], "flow": [], "occlusion": []}
+    rows = {"psnr": [], "hole": [], "warp": [], "flow": [], "occlusion": []}
     decibels = lambda square: -10 * square.clamp(min=1e-6).log10().item()
     for pair in everybody(judges):
         made = predict(network, pair)
         square, hidden = (made.image - pair.driving).square(), 1 - pair.visible
         rows["psnr"].append(round(decibels(square.mean()), 4))
+        rows["warp"].append(round(decibels((made.warped - pair.driving).square().mean()), 4))
         rows["hole"].append(round(decibels((square * hidden).sum() / (3 * hidden.sum()).clamp(min=1)), 4))
         flows = [made.coarse, *(made.motion.deformations or ())]
         rows["flow"].append([round(flow_error(f, pair.deformation, pair.visible).nanmean().item(), 5) for f in flows])

@@ -7,7 +7,13 @@
         --init mcnet/assets/tiny.safetensors --part generator --batch-size 8 --steps 1000 --warmup 0.05 \
         --focus 30 --perceptual 0 --close-up 0 --energy 0
     python scripts/train_weights.py codebooks-tiny --out runs/codebooks-2 --vgg FOLDER --clips FOLDER \
-        --init runs/codebooks-1/weights.safetensors --batch-size 8 --steps 500 --rate 4e-4 \
+        --init runs/codebooks-1/weights.safetensors --batch-size 8 --steps 900 --rate 3e-4 \
+        --focus 30 --perceptual 8 --close-up 6 --energy 40
+    python scripts/train_weights.py mcnet-partner --out runs/partner-1 --vgg FOLDER --clips FOLDER \
+        --init runs/codebooks-1/weights.safetensors --part generator --batch-size 8 --steps 1700 --warmup 0.05 \
+        --focus 30 --perceptual 0 --close-up 0 --energy 0
+    python scripts/train_weights.py mcnet-partner --out runs/partner-2 --vgg FOLDER --clips FOLDER \
+        --init runs/partner-1/weights.safetensors --batch-size 8 --steps 1485 --rate 3e-4 \
         --focus 30 --perceptual 8 --close-up 6 --energy 40
 
     python scripts/train_weights.py small --out runs/small-long --vgg FOLDER --clips FOLDER \
@@ -63,8 +69,14 @@ NOTES = {
     "tiny": REAL,
     "small": REAL,
     "codebooks-tiny": REAL,
+    "mcnet-partner": REAL,
 }
-CONFIGS = {"small": MCNetConfig.small(), "codebooks-tiny": CodebooksConfig.tiny()}  # else MCNet's tiny
+TINY = MCNetConfig.tiny()
+CONFIGS = {  # else MCNet's tiny
+    "small": MCNetConfig.small(),
+    "codebooks-tiny": CodebooksConfig.tiny(),
+    "mcnet-partner": TINY.replace(generator=TINY.generator.replace(channels=(28, 56, 112, 157))),  # as many parameters
+}
 
 
 def videos(folder: Path) -> list[tuple[Path, str]]:
@@ -196,7 +208,7 @@ def main():
 
     options.cache.mkdir(parents=True, exist_ok=True)
     seed_everything(0)
-    model = build(CONFIGS.get(options.name, MCNetConfig.tiny()))
+    model = build(CONFIGS.get(options.name, TINY))
     if options.init:
         warm_start(model, options.init)
     pairs = training_pairs(options, options.size or model.config.image_size)

@@ -10,6 +10,7 @@ from torch import nn
 
 from ..baseline.compensator import Compensator, KeepMotion, NoCompensation, motion_at, warp_feature
 from ..baseline.generator import Generator
+from ..baseline.grid import resize_map
 from .encoder import Middle, NormBlock, PainterConfig, PlaceAttention, ScaleEncoder, normed
 from ..core import Compensated, Motion
 
@@ -101,8 +102,11 @@ class CodebookGenerator(Generator):
         source: torch.Tensor,  # (B or 1, 3, H, W)
         motion: Motion,  # as it is after the last level
     ) -> tuple[torch.Tensor, torch.Tensor]:  # picture, warped source (B, 3, H, W)
-        "Paint from the mended features; the warped source is for losses and for the eye."
+        "Paint from the mended features; with `composite` keep the warped source where it shows what is needed."
         picture = self.decoder([level.feature for level in mended])
         motion = motion_at(motion, -1)
         warped = warp_feature(source, motion._replace(occlusion=torch.ones_like(motion.occlusion)))
+        if self.config.composite:
+            keep = resize_map(motion.occlusion, *source.shape[-2:])
+            picture = keep * warped + (1 - keep) * picture
         return picture if self.training else picture.clamp(0, 1), warped

@@ -70,6 +70,7 @@ class PainterConfig(Config):
     width: int = 64  # channels at full size
     multiples: tuple[int, ...] = (1, 2, 2, 4)  # channels of each scale in widths, full size first
     blocks: int = 2  # residual blocks of a scale
+    composite: bool = False  # keep the warped source picture where the occlusion map says so (ours)
 
     def __post_init__(self):
         if not self.multiples:

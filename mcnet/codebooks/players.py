@@ -100,7 +100,9 @@ def codebook_terms(
     def unfused(prediction, pair, progress):
         picture = generator.decoder([prediction.compensated[0].feature])
         loss = losses.l1 * pyramid_l1_loss(picture, pair.driving).float()
-        return loss + losses.perceptual * perceptual(picture, pair.driving).float() if perceptual else loss
+        if perceptual is None or not losses.perceptual:
+            return loss
+        return loss + losses.perceptual * perceptual(picture, pair.driving).float()
 
     return [
         Term("motion codes", weights.motion_codes, motion(0)),

@@ -58,7 +58,7 @@ CODEBOOKS_TINY = {  # keypoints and motion of MCNet's tiny: what those have lear
     "image_size": 64,
     "keypoints": TINY["keypoints"],
     "motion": TINY["motion"],
-    "painter": PainterConfig(width=16),
+    "painter": PainterConfig(width=16, composite=True),
     "flow": FlowConfig(retrieval(128, 16, 4, 8, 1.0), size=32, hidden=32, num_keypoints=12),
     "appearance": retrieval(128, 64, 4, 8, 1.0),
     "added": True,
@@ -67,7 +67,7 @@ CODEBOOKS_SMALL = CODEBOOKS_TINY | {
     "image_size": 128,
     "keypoints": dataclasses.replace(TINY["keypoints"], scale=0.25),
     "motion": dataclasses.replace(TINY["motion"], scale=0.25),
-    "painter": PainterConfig(width=32),
+    "painter": PainterConfig(width=32, composite=True),
     "flow": FlowConfig(retrieval(256, 32, 8, 16, 1.0), size=32, hidden=64, num_keypoints=12),
     "appearance": retrieval(256, 128, 8, 16, 1.0),
 }

@@ -258,6 +258,7 @@ def describe_view(
         told = {"name": one.name, "names": one.names and [*one.names], "grid": one.grid, "seconds": one.seconds}
         told |= {name: arrays.keep(getattr(one, name), pixels=True) for name in ("picture", "pictures")}
         counted = {key: value for key, value in usage._asdict().items() if key != "shares"}
+        counted["silent"] = int((usage.shares == 0).sum())
         more = {"track": arrays.keep(one.track), "usage": counted, "varied": view.varied(len(asked))}
         asked.append(told | more)
     looks = {name: [_describe_look(view, name, n, arrays) for n in range(len(asked))] for name in view.looks}

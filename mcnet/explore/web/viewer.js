@@ -374,14 +374,15 @@ function render({ model, el }) {
   const root = element("div", { class: "mcnet-explorer mcnet-viewer" },
     element("header", {}, element("h2", {}, setup.title), facts, element("div", { class: "controls" }, asked.box, kinds.box, sorts.box)),
     element("div", { class: "upper" }, ...panels.slice(0, 3).map(({ box }) => box)), panels[3].box, element("div", { class: "lower" }, ...panels.slice(4).map(({ box }) => box)));
+  const unheard = (count, how) => count ? ` ${count} ${count === 1 ? "is" : "are"} ${how}.` : "";
   function draw() {
     const { usage } = viewer.asked(), { state } = viewer;
     kinds.select.replaceChildren(...Object.keys(viewer.look().entries).map((kind) => element("option", { value: kind }, kind)));
     asked.select.value = state.asked;
     kinds.select.value = state.kind;
     sorts.select.value = state.sort;
-    facts.textContent = `${viewer.questions()} questions to ${viewer.entries()} entries. One question hears ${usage.mean_perplexity.toPrecision(3)} of them, all together hear ${usage.perplexity_of_mean.toPrecision(3)}; ` +
-      `${usage.dead ? `${usage.dead} ${usage.dead === 1 ? "is" : "are"} hardly ever heard` : "none is dead"}.`;
+    facts.textContent = `${viewer.questions()} questions to ${viewer.entries()} entries. One question hears ${usage.mean_perplexity.toPrecision(3)} of them, all together hear ${usage.perplexity_of_mean.toPrecision(3)}.` +
+      `${unheard(usage.silent, "never heard")}${unheard(usage.dead - usage.silent, "hardly ever heard")}`;
     panels.forEach((panel) => panel.draw());
   }
   root.addEventListener("keydown", (event) => event.stopPropagation());  // in JupyterLab arrow keys are the viewer's, not the notebook's
