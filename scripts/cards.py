@@ -75,5 +75,5 @@ def fill(card: Path):
 
 
 if __name__ == "__main__":
-    for name in ("small", "tiny", "tiny-synthetic"):
+    for name in ("codebooks-tiny", "small", "tiny", "tiny-synthetic"):
         fill(DATA / f"{name}.md")
