@@ -7,12 +7,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mcnet.animation.weights import known_weights, resolve
+from mcnet.animation.weights import resolve
 from mcnet.baseline.compensator import Compensator
 from mcnet.baseline.generator import GeneratorConfig
 from mcnet.baseline.keypoints import KeypointConfig
 from mcnet.baseline.motion import MotionConfig
 from mcnet.baseline.tps import TPSConfig, TPSMotion
+from mcnet.codebooks.system import CodebooksConfig
 from mcnet.core import Compensated, UserError
 from mcnet.memory.bank import MemoryConfig
 from mcnet.memory.dynconv import DynamicConfig
@@ -42,7 +43,13 @@ def test_names_are_frozen(name):
     assert shapes(MCNet(CONFIGS[name]).state_dict()) == promised(name)
 
 
-NETWORKS = sorted(name for name, spec in known_weights().items() if spec.ships and spec.kind == "network")
+NETWORKS = ["small", "tiny", "tiny-synthetic"]
+
+
+def test_codebooks_that_ship_are_their_size():
+    tensors, config, _ = load_weights(resolve("codebooks-tiny"))
+    assert CodebooksConfig.from_dict(config) == CodebooksConfig.tiny()
+    assert shapes(tensors) == shapes(build(CodebooksConfig.tiny()).state_dict())
 
 
 @pytest.mark.parametrize("name", NETWORKS)
