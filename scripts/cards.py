@@ -62,12 +62,23 @@ def cross_table(scores: dict) -> str:
     return "\n".join([*lines, "", f"Median {scores['median correlation']:.2f}."])
 
 
+def tables_table(scores: dict) -> str:
+    "One row per way of counting the codes, and what becomes of the flow."
+    lines = ["| table | codes | all together hear | one question hears | dead |", "|---|---|---|---|---|"]
+    for name, counted in scores["usage"].items():
+        heard = f"{counted['perplexity_of_mean']:.1f} | {counted['mean_perplexity']:.1f}"
+        lines.append(f"| {name} | {counted['codes']} | {heard} | {counted['dead']} |")
+    flow = ", ".join(f"{error:.3f}" for error in scores["flow"])
+    changed = span(scores["flow, last less first"], 3)
+    return "\n".join([*lines, "", f"Error of the flow, M⁰ to M⁴: {flow} px; M⁴ less M⁰: {changed}."])
+
+
 def fill(card: Path):
     "Write the card's tables anew."
 
     def table(found: re.Match) -> str:
         scores = json.loads((DATA / f"scores-{found[1]}-{card.stem}.json").read_text())
-        body = {"cross": cross_table, "faces": faces_table}.get(found[1], scores_table)(scores)
+        body = {"cross": cross_table, "faces": faces_table, "tables": tables_table}.get(found[1], scores_table)(scores)
         return f"<!-- scores {found[1]} -->\n{body}\n<!-- end -->"
 
     text = card.read_text(encoding="utf-8")

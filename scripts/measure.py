@@ -5,6 +5,7 @@
     python scripts/measure.py faces tiny --data FOLDER     # the same pairs, seen by face tools and a perceptual loss
     python scripts/measure.py detail tiny --data FOLDER    # the same pairs at 256 pixels, with and without --detail
     python scripts/measure.py cross tiny --data FOLDER     # 5 test stills x 5 test clips through `mcnet animate`
+    python scripts/measure.py tables codebooks-tiny --data FOLDER   # who hears which code; is the flow mended?
     python scripts/measure.py beside codebooks-tiny --rivals tiny mcnet-partner=FILE --data FOLDER  # pair by pair
 
 FOLDER has MANIFEST.json, clips/, stills/ and weights/. `real` needs `pip install mediapipe`, `faces` and `cross` also
@@ -21,9 +22,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from run_codebooks import everybody
 
 from mcnet.animation.animate import Animator
 from mcnet.animation.detail import carry_detail, enlarge_to, lost_detail
+from mcnet.codebooks import players
+from mcnet.codebooks.system import Codebooks
 from mcnet.core import Pair
 from mcnet.data.pairs import ListedPairs, read_pair_list
 from mcnet.evaluation.judges import DlibJudge, MediapipeJudge, embedding_cosine, follow, openings
@@ -32,11 +36,13 @@ from mcnet.evaluation.metrics import (
     bootstrap_mean,
     copy_source,
     motion_correlation,
+    number_people,
     predicting,
     psnr,
     score_pairs,
     thirds,
 )
+from mcnet.evaluation.truth import flow_error
 from mcnet.heads.faces import FacePairs
 from mcnet.media.finders import MediapipeLandmarks
 from mcnet.media.frames import read_frames, video_info
@@ -99,13 +105,20 @@ def synthetic(model, options) -> dict:
     return table
 
 
-def real(model, options) -> dict:
-    "The fixed pairs of people no training has seen; thirds by landmark motion."
-    with (DATA / "pairs_real_test.csv").open(newline="") as file:
+def fixed_pairs(folder: Path, size: int, batch_size: int) -> tuple[list[Pair], list[str], torch.Tensor]:
+    "The fixed pairs of people no training has seen, who they are, and how much moves (480 each)."
+    path = DATA / "pairs_real_test.csv"
+    with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    pairs = list(ListedPairs(read_pair_list(DATA / "pairs_real_test.csv"), options.data, model.config.image_size, 40))
     motion = torch.tensor([float(row["motion_percent"]) for row in rows])
-    table = score_all(model, pairs, [row["identity"] for row in rows], motion)
+    pairs = list(ListedPairs(read_pair_list(path), folder, size, batch_size))
+    return pairs, [row["identity"] for row in rows], motion
+
+
+def real(model, options) -> dict:
+    "The fixed pairs; thirds by landmark motion."
+    pairs, people, motion = fixed_pairs(options.data, model.config.image_size, 40)
+    table = score_all(model, pairs, people, motion)
     with MediapipeLandmarks(options.data / "weights" / MediapipeLandmarks.file) as landmarks:
         table["mouth opening (mediapipe)"] = mouths(model, pairs, landmarks)
     return table
@@ -114,9 +127,8 @@ def real(model, options) -> dict:
 @torch.inference_mode()
 def faces(model, options) -> dict:
     "Feature distance, identity, and whether mouth and eyes follow, by two tools; of all the fixed pairs and of thirds."
-    with (DATA / "pairs_real_test.csv").open(newline="") as file:
-        groups = thirds(torch.tensor([float(row["motion_percent"]) for row in csv.DictReader(file)]))
-    pairs = list(ListedPairs(read_pair_list(DATA / "pairs_real_test.csv"), options.data, model.config.image_size, 1))
+    pairs, _, motion = fixed_pairs(options.data, model.config.image_size, 1)
+    groups = thirds(motion)
     warped = predicting(model, "warped")
     rivals = {"copy": copy_source, "warp": warped, "blurred warp": blurred(warped), "network": predicting(model)}
     pictures = {name: torch.cat([rival(pair.source, pair.driving) for pair in pairs]) for name, rival in rivals.items()}
@@ -148,11 +160,8 @@ def faces(model, options) -> dict:
 @torch.inference_mode()
 def detail(model, options) -> dict:
     "The fixed pairs at 256 pixels: predictions enlarged, with the source's fine detail, and the best one can do."
-    with (DATA / "pairs_real_test.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    pairs = list(ListedPairs(read_pair_list(DATA / "pairs_real_test.csv"), options.data, 256, 16))
-    motion = torch.tensor([float(row["motion_percent"]) for row in rows])
-    size, people = model.config.image_size, [row["identity"] for row in rows]
+    pairs, people, motion = fixed_pairs(options.data, 256, 16)
+    size = model.config.image_size
     predict = lambda source, driving: model(fit_square(source, size), fit_square(driving, size))
     rivals = {
         "copy": copy_source,
@@ -201,11 +210,8 @@ def cross(model, options) -> dict:
 
 def beside(model, options) -> dict:
     "How much better the network is than others, in decibels: differences of the fixed pairs, intervals over people."
-    with (DATA / "pairs_real_test.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    pairs = list(ListedPairs(read_pair_list(DATA / "pairs_real_test.csv"), options.data, model.config.image_size, 40))
-    groups, people = thirds(torch.tensor([float(row["motion_percent"]) for row in rows])), {}
-    who = torch.tensor([people.setdefault(row["identity"], len(people)) for row in rows])
+    pairs, people, motion = fixed_pairs(options.data, model.config.image_size, 40)
+    groups, who = thirds(motion), number_people(people, len(people))
     decibels = lambda network: torch.cat([psnr(predicting(network)(*pair[:2]), pair.driving) for pair in pairs])
     ours, table = decibels(model), {}
     for rival in options.rivals:
@@ -216,10 +222,27 @@ def beside(model, options) -> dict:
     return table
 
 
+@torch.no_grad()
+def tables(model, options) -> dict:
+    "Both tables of codes on the fixed pairs, and the error of the flow before and after each scale on drawn people."
+    pairs, _, _ = fixed_pairs(options.data, model.config.image_size, 20)
+    usage = {name: usage._asdict() for name, usage in players.count_codes(model.eval(), pairs).items()}
+    for name, counted in usage.items():
+        counted["codes"] = len(counted.pop("shares"))
+        print(name, counted)
+    heads, errors = FacePairs(24, 20, model.config.image_size, truth=True, occluders=0.0, seed=SEED), []
+    for pair in everybody(heads):  # person by person
+        made = players.predict(model, pair)
+        flows = [made.coarse, *(made.motion.deformations or ())]
+        errors.append([flow_error(flow, pair.deformation, pair.visible).nanmean().item() for flow in flows])
+    errors, people = torch.tensor(errors), torch.arange(len(errors))
+    mended = bootstrap_mean(errors[:, -1] - errors[:, 0], people)
+    print("flow", errors.mean(0).tolist(), "last - first", mended)
+    return {"usage": usage, "flow": errors.mean(0).tolist(), "flow, last less first": mended, "people": len(people)}
+
+
 def main():
-    kinds = {
-        "synthetic": synthetic, "real": real, "faces": faces, "detail": detail, "cross": cross, "beside": beside,
-    }  # fmt: skip
+    kinds = {kind.__name__: kind for kind in (synthetic, real, faces, detail, cross, tables, beside)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=kinds)
     parser.add_argument("name", help="registered name; also names the result's file")
@@ -230,7 +253,11 @@ def main():
     options = parser.parse_args()
     if options.kind != "synthetic" and not options.data:
         parser.error("give --data, the folder with MANIFEST.json, clips/ and weights/")
+    if options.kind == "beside" and not options.rivals:
+        parser.error("give --rivals, the weights to be compared with")
     model = Animator.from_pretrained(options.weights or options.name, device="cpu").network
+    if options.kind == "tables" and not isinstance(model, Codebooks):
+        parser.error(f"{options.name} has no tables of codes; name a network with codebooks")
     table = kinds[options.kind](model, options)
     (DATA / f"scores-{options.kind}-{options.name}.json").write_text(json.dumps(table, indent=1) + "\n")
 

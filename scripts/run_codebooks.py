@@ -214,7 +214,7 @@ def everybody(heads: FacePairs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     parser.add_argument("names", nargs="*", choices=[[], *VARIANTS], help="only these variants")
     options = parser.parse_args()

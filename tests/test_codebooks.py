@@ -12,6 +12,7 @@ from mcnet.codebooks.encoder import PainterConfig
 from mcnet.codebooks.system import Codebooks, CodebooksConfig, retrieval
 from mcnet.core import UserError
 from mcnet.explore.oracles import draw_subject
+from mcnet.explore.viewer import describe_view
 from mcnet.media.pictures import write_image
 from mcnet.media.video import video_info, write_video
 from mcnet.memory.files import load_model, save_model
@@ -52,6 +53,8 @@ def test_explore(file, tmp_path, monkeypatch):
     text = page.read_text()
     assert not called and all(f"{name}, scale {n}" in text for name in ("motion", "appearance") for n in (1, 4))
     assert "The memory of words" in text and "code 15" in text
+    closed = [one["usage"]["silent"] for one in describe_view(views[0])["asked"]]
+    assert closed == [12, 8, 4, 0] * 2, "a scale hears its prefix of 16 codes, and the page says so"
     assert run("explore", "--weights", file).exit_code == 0
     assert len(called) == 1 and called[0].startswith("file://") and called[0].endswith("tables.html")
 
