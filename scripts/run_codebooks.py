@@ -72,6 +72,20 @@ class DeepestStep(nn.Module):
         return motion, warp_feature(feature, motion)
 
 
+class HeldMask(nn.Module):
+    "The flow is mended; what is kept of the source stays as the dense motion said."
+
+    def __init__(self, step: nn.Module):
+        super().__init__()
+        self.step = step
+        self.memory, self.embedding = step.memory, step.embedding
+
+    def forward(self, level: int, motion: Motion, feature: torch.Tensor, context: Context):
+        mended, _ = self.step(level, motion, feature, context)
+        motion = refine_motion(motion, level, mended.deformation, motion.occlusion)
+        return motion, warp_feature(feature, motion)
+
+
 class DeepestAppearance(Compensator):
     "The deepest feature is mended, the others pass."
 
@@ -111,6 +125,8 @@ VARIANTS = {
     "cosine": FULL,
     "no side paths": FULL,
     "deepest alone": FULL,
+    "mask held": FULL,
+    "mask held, no tables": asked(RetrievalConfig.without_table),
     "disjoint": tabled(allocation="disjoint"),
     "all codes": tabled(allocation="all"),
     "born quiet": tabled(spread=0.0),
@@ -135,6 +151,8 @@ def build(name: str, seed: int, estimator: Codebooks) -> Codebooks:
     if name == "deepest alone":
         network.generator.step = DeepestStep(network.generator.step)
         network.generator.compensator = DeepestAppearance(network.generator.compensator)
+    if name.startswith("mask held"):
+        network.generator.step = HeldMask(network.generator.step)
     if name == "cosine":
         for layer in network.modules():
             if isinstance(layer, RetrievalLayer):

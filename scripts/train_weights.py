@@ -9,12 +9,18 @@
     python scripts/train_weights.py codebooks-tiny --out runs/codebooks-2 --vgg FOLDER --clips FOLDER \
         --init runs/codebooks-1/weights.safetensors --batch-size 8 --steps 900 --rate 3e-4 \
         --focus 30 --perceptual 8 --close-up 6 --energy 40
+    python scripts/train_weights.py codebooks-tiny --out runs/codebooks-3 --vgg FOLDER --clips FOLDER \
+        --init runs/codebooks-2/weights.safetensors --batch-size 8 --steps 900 --rate 3e-4 --warmup 0.1 \
+        --focus 60 --perceptual 8 --close-up 15 --energy 40
     python scripts/train_weights.py mcnet-partner --out runs/partner-1 --vgg FOLDER --clips FOLDER \
         --init runs/codebooks-1/weights.safetensors --part generator --batch-size 8 --steps 1700 --warmup 0.05 \
         --focus 30 --perceptual 0 --close-up 0 --energy 0
     python scripts/train_weights.py mcnet-partner --out runs/partner-2 --vgg FOLDER --clips FOLDER \
         --init runs/partner-1/weights.safetensors --batch-size 8 --steps 1485 --rate 3e-4 \
         --focus 30 --perceptual 8 --close-up 6 --energy 40
+    python scripts/train_weights.py mcnet-partner --out runs/partner-3 --vgg FOLDER --clips FOLDER \
+        --init runs/partner-2/weights.safetensors --batch-size 8 --steps 1485 --rate 3e-4 --warmup 0.1 \
+        --focus 60 --perceptual 8 --close-up 15 --energy 40
 
     python scripts/train_weights.py small --out runs/small-long --vgg FOLDER --clips FOLDER \
         --init mcnet/assets/small.safetensors --batch-size 8 --rate 3e-4 --warmup 0.02 --l1 20 --focus 30 \
