@@ -57,13 +57,17 @@ def tabled(**changes) -> CodebooksConfig:
     return asked(lambda retrieval: retrieval.replace(table=retrieval.table.replace(**changes)))
 
 
-class DeepestStep(nn.Module):
-    "The flow is mended at the deepest scale and then stays."
+class AroundStep(nn.Module):
+    "Does something to what a step does."
 
     def __init__(self, step: nn.Module):
         super().__init__()
         self.step = step
         self.memory, self.embedding = step.memory, step.embedding
+
+
+class DeepestStep(AroundStep):
+    "The flow is mended at the deepest scale and then stays."
 
     def forward(self, level: int, motion: Motion, feature: torch.Tensor, context: Context):
         if level == 0:
@@ -72,13 +76,8 @@ class DeepestStep(nn.Module):
         return motion, warp_feature(feature, motion)
 
 
-class HeldMask(nn.Module):
+class HeldMask(AroundStep):
     "The flow is mended; what is kept of the source stays as the dense motion said."
-
-    def __init__(self, step: nn.Module):
-        super().__init__()
-        self.step = step
-        self.memory, self.embedding = step.memory, step.embedding
 
     def forward(self, level: int, motion: Motion, feature: torch.Tensor, context: Context):
         mended, _ = self.step(level, motion, feature, context)
