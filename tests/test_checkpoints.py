@@ -1,5 +1,6 @@
 "Killed, asked to stop, without space, with a damaged file: the run goes on as if nothing had happened."
 
+import contextlib
 import json
 import os
 import random
@@ -61,6 +62,13 @@ def through():
     torch.set_num_threads(threads)
 
 
+def ages(folder):
+    "When each checkpoint of a folder was written; one that is renamed while we look is left out."
+    for path in folder.glob("checkpoint*.pt"):
+        with contextlib.suppress(FileNotFoundError):
+            yield path.stat().st_mtime
+
+
 def kill_three(folder):
     "Three processes, one after the other, train in a folder and are killed at a random moment; prints the steps."
     torch.set_num_threads(1)
@@ -70,8 +78,7 @@ def kill_three(folder):
         if not child:
             run(network(), config=OFTEN, out=folder)
             os._exit(0)
-        newest = folder / "checkpoint.pt"
-        while time.time() < began + 60 and not (newest.exists() and newest.stat().st_mtime > began):
+        while time.time() < began + 60 and not any(written > began for written in ages(folder)):
             time.sleep(0.002)
         time.sleep(0.4 * random.random())
         os.kill(child, signal.SIGKILL)
